@@ -1,0 +1,17 @@
+//! A Prometheus exporter for AWS IoT Device Management command executions.
+//!
+//! One line of data:
+//! `exporter.yaml → Config → schedule → poller → iot → Snapshot | Failure → store → exposition → server`.
+
+// Floor 1: nouns that need nobody.
+pub mod clock;
+pub mod execution;
+pub mod family;
+pub mod server;
+pub mod simulator;
+// Floor 2: decisions and state.
+pub mod config;
+pub mod source;
+pub mod store;
+// Floor 3: the edge.
+pub mod exposition;

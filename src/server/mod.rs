@@ -1,0 +1,1 @@
+//! HTTP: connections, limits, TLS and authentication. It knows not what it serves.

@@ -1,0 +1,1 @@
+//! A simulated AWS IoT control plane. It knows nothing of the exporter.

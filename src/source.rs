@@ -1,0 +1,58 @@
+//! Where executions come from: the one trait, so that a fake can stand in for AWS.
+
+use crate::execution::{CommandArn, ExecutionKey, Failure, Scope, Snapshot, Status, TargetArn, Timestamp};
+
+/// What can be listed: by command, or by target. The service takes exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListBy {
+    /// Every execution of a command.
+    Command(CommandArn),
+    /// Every execution on a target.
+    Target(TargetArn),
+}
+
+/// One page of a listing. `next_token` may be there although `items` is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// What the page holds.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` after the last.
+    pub next_token: Option<String>,
+}
+
+/// `CommandExecutionSummary`: no reason, no timeout, no time of the last update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Which execution.
+    pub key: ExecutionKey,
+    /// `commandArn`, where it is one.
+    pub command: Option<CommandArn>,
+    /// `status`.
+    pub status: Status,
+    /// `createdAt`.
+    pub created: Option<Timestamp>,
+    /// `completedAt`.
+    pub completed: Option<Timestamp>,
+}
+
+/// The control plane, as far as this program asks it. One call is one request: no retries, each within a timeout of
+/// its own, and a failure is an answer like any other.
+pub trait Source: Send + Sync + 'static {
+    /// `GetCommandExecution`.
+    fn get_execution(&self, key: &ExecutionKey) -> impl Future<Output = Result<Snapshot, Failure>> + Send;
+
+    /// One page of `ListCommandExecutions`, of those started after `since`.
+    fn list_executions(
+        &self,
+        by: &ListBy,
+        since: Timestamp,
+        next_token: Option<&str>,
+    ) -> impl Future<Output = Result<Page<Summary>, Failure>> + Send;
+
+    /// One page of `ListCommands`.
+    fn list_commands(
+        &self,
+        scope: &Scope,
+        next_token: Option<&str>,
+    ) -> impl Future<Output = Result<Page<CommandArn>, Failure>> + Send;
+}

@@ -1,0 +1,1 @@
+//! The latest observation of every tracked execution, compact.
