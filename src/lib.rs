@@ -7,11 +7,15 @@
 pub mod clock;
 pub mod execution;
 pub mod family;
+pub mod rate;
 pub mod server;
 pub mod simulator;
 // Floor 2: decisions and state.
 pub mod config;
+pub mod schedule;
 pub mod source;
 pub mod store;
 // Floor 3: the edge.
+pub mod credentials;
 pub mod exposition;
+pub mod iot;

@@ -11,6 +11,16 @@ pub enum ListBy {
     Target(TargetArn),
 }
 
+impl ListBy {
+    /// The account and Region to ask.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Command(arn) => arn.scope(),
+            Self::Target(arn) => arn.scope(),
+        }
+    }
+}
+
 /// One page of a listing. `next_token` may be there although `items` is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
