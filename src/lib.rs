@@ -7,10 +7,12 @@
 pub mod clock;
 pub mod execution;
 pub mod family;
+pub mod logging;
 pub mod rate;
 pub mod server;
 pub mod simulator;
 // Floor 2: decisions and state.
+pub mod cli;
 pub mod config;
 pub mod schedule;
 pub mod source;
@@ -19,3 +21,7 @@ pub mod store;
 pub mod credentials;
 pub mod exposition;
 pub mod iot;
+pub mod plan;
+pub mod poller;
+pub mod shard;
+pub mod telemetry;

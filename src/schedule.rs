@@ -69,6 +69,7 @@ pub struct Schedule {
     waiting: BinaryHeap<Reverse<(Duration, Slot, u32)>>,
     due: [BinaryHeap<Reverse<(Duration, Slot, u32)>>; 3],
     since_refresh: u32,
+    unasked: usize,
     max_staleness: Duration,
 }
 
@@ -122,17 +123,20 @@ impl Schedule {
         }
         let entry = Entry { interval, deadline: None, missed: 0, polled: false, urgency: Urgency::New, version: 0 };
         self.entries.insert(slot, entry);
+        self.unasked += 1;
         self.plan(slot, now, Urgency::New);
     }
 
     /// Forgets an execution.
     pub fn untrack(&mut self, slot: Slot) {
-        self.entries.remove(&slot);
+        if self.entries.remove(&slot).is_some_and(|entry| !entry.polled) {
+            self.unasked -= 1;
+        }
     }
 
-    /// Whether every execution has been asked at least once.
-    pub fn first_pass_done(&self) -> bool {
-        self.entries.values().all(|entry| entry.polled)
+    /// How many executions have not been asked yet.
+    pub fn unasked(&self) -> usize {
+        self.unasked
     }
 
     /// The next poll to start. One that is returned is not returned again before [`Schedule::polled`].
@@ -160,6 +164,7 @@ impl Schedule {
         let slowest = self.max_staleness / 2;
         let Some(entry) = self.entries.get_mut(&slot) else { return };
         let interval = if entry.polled { entry.interval } else { entry.interval.mul_f64(phase.clamp(0.1, 1.0)) };
+        self.unasked -= usize::from(!entry.polled);
         entry.polled = true;
         entry.missed = if observed == Observed::NotFound { entry.missed.saturating_add(1) } else { 0 };
         let plan = match observed {
@@ -317,8 +322,10 @@ mod tests {
         assert!(matches!(schedule.next(at(31.0)), Next::Poll { late, .. } if late == at(1.0)));
         assert_eq!(schedule.next(at(500.0)), Next::Idle);
         schedule.polled(slot(0), OPEN, 1.0, at(500.0));
+        schedule.track(slot(1), INTERVAL, at(500.0));
+        schedule.untrack(slot(1));
         schedule.untrack(slot(0));
-        assert_eq!(schedule.next(at(900.0)), Next::Idle);
+        assert_eq!((schedule.next(at(900.0)), schedule.unasked()), (Next::Idle, 0));
         schedule.polled(slot(0), OPEN, 1.0, at(900.0));
         assert_eq!(schedule.next(at(9_000.0)), Next::Idle);
         assert!(schedule.is_empty());
@@ -350,10 +357,10 @@ mod tests {
     fn the_second_poll_is_placed_within_the_interval() {
         let mut schedule = Schedule::new(Duration::from_secs(600));
         schedule.track(slot(0), INTERVAL, at(0.0));
-        assert!(!schedule.first_pass_done());
+        assert_eq!(schedule.unasked(), 1);
         schedule.next(at(0.0));
         schedule.polled(slot(0), OPEN, 0.5, at(0.0));
-        assert!(schedule.first_pass_done());
+        assert_eq!(schedule.unasked(), 0);
         assert_eq!(schedule.next(at(0.0)), Next::At(at(15.0)));
     }
 }

@@ -112,8 +112,6 @@ impl Iot {
     }
 
     async fn assume(&self, id: &str, account: &Account) -> Keeper {
-        let source =
-            self.base.clone().into_builder().credentials_provider(SharedCredentialsProvider::new(self.ambient.clone()));
         let mut role = aws_config::sts::AssumeRoleProvider::builder(&account.role_arn)
             .configure(&self.base)
             .session_name(&account.session_name);
