@@ -1,5 +1,6 @@
 //! The command line, with flags as the Prometheus community writes them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,15 +17,13 @@ pub const DEFAULT_PORT: u16 = 10477;
     name = "aws-iot-command-exporter",
     about = "Prometheus exporter for AWS IoT Device Management command executions",
     version = concat!(env!("CARGO_PKG_VERSION")),
-    args_conflicts_with_subcommands = true,
+    override_usage = "aws-iot-command-exporter [run] --config.file=FILE\n       aws-iot-command-exporter <COMMAND>",
     arg_required_else_help = true,
     disable_help_subcommand = true
 )]
 pub struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    run: Option<Run>,
+    command: Command,
 }
 
 /// The commands.
@@ -165,19 +164,17 @@ pub struct FleetFlags {
 }
 
 impl Cli {
-    /// The command, `run` where none is named.
+    /// The command in these arguments, the program's name first; `run` where none is named.
     ///
     /// # Errors
-    /// Neither a command nor a configuration file: a usage error, with the exit code 2.
-    pub fn into_command(self) -> Result<Command, clap::Error> {
-        match (self.command, self.run) {
-            (Some(command), _) => Ok(command),
-            (None, Some(run)) => Ok(Command::Run(run)),
-            (None, None) => {
-                let message = "a command or --config.file=FILE is required; see --help\n";
-                Err(clap::Error::raw(clap::error::ErrorKind::MissingRequiredArgument, message))
-            }
+    /// Bad usage, or a request for help or the version: [`clap::Error::exit`] handles each as it should be.
+    pub fn parse_command(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let first = arguments.get(1).and_then(|argument| argument.to_str()).unwrap_or_default();
+        if first.starts_with('-') && !["-h", "--help", "-V", "--version"].contains(&first) {
+            arguments.insert(1, "run".into());
         }
+        Self::try_parse_from(arguments).map(|cli| cli.command)
     }
 }
 
@@ -201,13 +198,13 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
-        Cli::try_parse_from([&["aws-iot-command-exporter"], arguments].concat()).and_then(Cli::into_command)
+        Cli::parse_command([&["aws-iot-command-exporter"], arguments].concat().into_iter().map(OsString::from))
     }
 
     #[test]
     fn the_definition_is_sound() {
         use clap::CommandFactory;
-        Cli::command().debug_assert();
+        <Cli as CommandFactory>::command().debug_assert();
     }
 
     #[test]

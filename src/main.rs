@@ -1,3 +1,7 @@
 //! The program.
-
-fn main() {}
+fn main() {
+    match aws_iot_command_exporter::cli::Cli::parse_command(std::env::args_os()) {
+        Ok(c) => println!("{c:?}"),
+        Err(e) => e.exit(),
+    }
+}
