@@ -11,11 +11,7 @@ use crate::execution::{CommandArn, Scope, TargetArn};
 /// What CloudTrail shows where the configuration names no session.
 pub(super) const SESSION_NAME: &str = "aws-iot-command-exporter";
 
-pub(super) fn check(
-    mut raw: BTreeMap<String, Option<raw::Account>>,
-    at: &At<'_, '_>,
-    faults: &mut Faults,
-) -> Accounts {
+pub(super) fn check(mut raw: BTreeMap<String, Option<raw::Account>>, at: &At<'_, '_>, faults: &mut Faults) -> Accounts {
     let mut accounts = Accounts::new();
     for entry in at.entries() {
         let at = at.entry(entry);
@@ -65,7 +61,8 @@ fn role_arn(text: &str) -> Result<String, &'static str> {
     let name = part(text, 5).strip_prefix("role/").unwrap_or_default();
     let partition = part(text, 1);
     let partition = partition.strip_prefix("aws").is_some_and(|rest| {
-        rest.is_empty() || (rest.len() > 1 && rest.starts_with('-') && rest.bytes().all(|b| b == b'-' || b.is_ascii_lowercase()))
+        rest.is_empty()
+            || (rest.len() > 1 && rest.starts_with('-') && rest.bytes().all(|b| b == b'-' || b.is_ascii_lowercase()))
     });
     let ok = part(text, 0) == "arn"
         && partition
@@ -138,7 +135,8 @@ impl Partitions {
                     Known::FromRole => "by its role".to_owned(),
                     Known::FromPlace(place) => format!("at line {}", place.line),
                 };
-                let rule = format!("the account {account} is in the partition {known} {from}, so it cannot be in {partition}");
+                let rule =
+                    format!("the account {account} is in the partition {known} {from}, so it cannot be in {partition}");
                 faults.value(at, rule);
             }
         }

@@ -62,8 +62,7 @@ pub(super) fn config(raw: raw::Config, hash: String, at: &At<'_, '_>, faults: &m
     }
     let executions = executions.into_vec();
     let execution_files = files(raw.execution_files.unwrap_or_default(), &at.key("execution_files"), faults);
-    let discovery =
-        discovery::check(raw.discovery.unwrap_or_default(), &at.key("discovery"), &mut partitions, faults);
+    let discovery = discovery::check(raw.discovery.unwrap_or_default(), &at.key("discovery"), &mut partitions, faults);
     Config { poll, limits, accounts, executions, execution_files, discovery, metrics, hash }
 }
 

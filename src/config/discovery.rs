@@ -102,9 +102,13 @@ fn times(raw: raw::Discovery, by: Option<DiscoverBy>, at: &At<'_, '_>, faults: &
     if lookback < interval {
         // Named where it was written; what starts and ends in between would never be found.
         if lookback_at.is_written() {
-            faults.value(&lookback_at, format_args!("must not be shorter than interval ({})", duration::format(interval)));
+            faults.value(
+                &lookback_at,
+                format_args!("must not be shorter than interval ({})", duration::format(interval)),
+            );
         } else {
-            faults.value(&interval_at, format_args!("must not be longer than lookback ({})", duration::format(lookback)));
+            faults
+                .value(&interval_at, format_args!("must not be longer than lookback ({})", duration::format(lookback)));
         }
     }
     Some(Discovery { by: by?, interval, lookback, retain })

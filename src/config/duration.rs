@@ -98,8 +98,10 @@ mod tests {
         for (text, millis) in good {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        let bad =
-            ["", "30", "s", "1.5h", "-1s", "+1s", "30 s", " 30s", "30s ", "30S", "1m1h", "1s1s", "1h1h", "1us", "1sm", "00", "é"];
+        let bad = [
+            "", "30", "s", "1.5h", "-1s", "+1s", "30 s", " 30s", "30s ", "30S", "1m1h", "1s1s", "1h1h", "1us", "1sm",
+            "00", "é",
+        ];
         for text in bad {
             assert_eq!(parse(text), Err(DurationError::Form), "{text}");
         }

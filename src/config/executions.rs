@@ -52,7 +52,9 @@ impl<'c> Executions<'c> {
         let (Some(target), Some(id)) = (target, id) else { return };
         let key = ExecutionKey { target, id };
         match self.seen.of(key.clone(), at.place) {
-            Some(first) => faults.value(&id_at, format_args!("the pair of target_arn and execution_id {}", repeats(first))),
+            Some(first) => {
+                faults.value(&id_at, format_args!("the pair of target_arn and execution_id {}", repeats(first)))
+            }
             None => self.checked.push(ConfiguredExecution { key, interval, labels }),
         }
     }

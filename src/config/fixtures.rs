@@ -155,8 +155,8 @@ fn the_example_shows_every_key_with_its_default() {
     let config = Config::parse("exporter.yaml", EXAMPLE).unwrap();
     assert_eq!((config.poll, config.limits), (Poll::default(), Limits::default()));
     assert_eq!(config.metrics.per_execution, Metrics::default().per_execution);
-    let with_defaults = Config::parse("", &EXAMPLE.replace("    interval: 30s\n    ", "    ")).unwrap().discovery;
-    assert_eq!(config.discovery, with_defaults);
+    let times = |item: &Discovery| (item.interval, item.lookback, item.retain);
+    assert_eq!(times(&config.discovery[0]), times(&config.discovery[1]), "the second has the defaults");
     assert_eq!(config.accounts["123456789012"].session_name, account::SESSION_NAME);
 
     let schema = schema();
@@ -187,12 +187,15 @@ fn every_shape_is_read_off_the_schema() {
 
 #[test]
 fn an_empty_file_has_every_default_and_nothing_to_poll() {
-    let written = "poll:\nlimits: ~\naccounts: {}\nexecutions:\n  # none yet\nexecution_files: []\nmetrics: {labels: null}\n";
+    let written =
+        "poll:\nlimits: ~\naccounts: {}\nexecutions:\n  # none yet\nexecution_files: []\nmetrics: {labels: null}\n";
     for text in ["", "# nothing\n", "{}", "---\n", "\u{feff}", written] {
         let mut config = Config::parse("empty.yaml", text).unwrap();
         assert!(config.has_nothing_to_poll());
         config.hash.clear();
         assert_eq!(config, Config::default(), "{text}");
+        let tree = as_json(&yaml::tree(text).unwrap());
+        assert!(tree.is_null() || validator().is_valid(&tree), "{text}");
     }
     let hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(Config::parse("", "").unwrap().hash, hash);
@@ -250,12 +253,12 @@ fn faults_of_lists_have_the_same_form() {
                 - target_arn: arn:aws:iot:eu-central-1:123456789012:thing/a\n  execution_id: b\n- [\n";
     let faults = config.parse_executions("list.yaml", text).unwrap_err().to_string();
     let expected = "\
-list.yaml:3:3: [1]: 5: must be a mapping with the keys target_arn, execution_id, interval, labels
+list.yaml:3:3: [1]: 5: must be a mapping with the keys execution_id, interval, labels, target_arn
 list.yaml:4:15: [2].target_arn: \"arn:aws-cn:iot:cn-north-1:123456789012:thing/a\": the account 123456789012 is in the partition aws by its role, so it cannot be in aws-cn
 list.yaml:5:17: [2].execution_id: \"c d\": an execution ID has 1 to 64 letters, digits, _ or -
 list.yaml:6:12: [2].labels.sit: this label is not declared in metrics.labels, did you mean site?
 list.yaml:8:17: [3].execution_id: \"b\": the pair of target_arn and execution_id is already at line 1, column 3
-list.yaml:10:1: not YAML: unexpected EOF while parsing a flow sequence";
+list.yaml:9:3: not YAML: unclosed bracket '['";
     assert_eq!(faults, expected);
     let faults = config.parse_executions("list.yaml", "executions: []").unwrap_err().to_string();
     assert_eq!(faults, "list.yaml:1:1: a mapping: must be a list of executions");

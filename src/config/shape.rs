@@ -74,7 +74,10 @@ impl Shape {
                         let shape = Self::of_part(part, schema)?;
                         Some(Field { name: name.clone(), required: is_required(name), shape })
                     };
-                    Self::Object(properties.iter().map(field).collect::<Option<_>>()?)
+                    let mut fields: Vec<Field> = properties.iter().map(field).collect::<Option<_>>()?;
+                    // Messages list them: the same whatever the order of the schema.
+                    fields.sort_by(|a, b| a.name.cmp(&b.name));
+                    Self::Object(fields)
                 }
             },
             _ => return None,
@@ -154,7 +157,7 @@ impl Shape {
     }
 
     fn refuse(&self, at: &At<'_, '_>, value: &Value<'_>, faults: &mut Faults) {
-        let plain = matches!(value, Value::Boolean(_) | Value::Integer(_) | Value::Float(_) | Value::Null);
+        let plain = matches!(value, Value::Boolean(_) | Value::Integer(_) | Value::Float(_));
         let rule = match self {
             Self::Text(name, _) if plain && name == "text" => "must be text: put it in quotes".to_owned(),
             Self::Text(name, _) => format!("must be {name}"),
@@ -224,7 +227,11 @@ pub(super) fn did_you_mean<'n>(written: &str, names: impl Iterator<Item = &'n st
         return None;
     }
     let folded = written.to_ascii_lowercase().replace('-', "_");
-    let candidates = names.map(|name| (strsim::osa_distance(&folded, name), name));
+    let distance = |name: &str| match folded.len() >= 3 && (name.starts_with(&folded) || folded.starts_with(name)) {
+        true => 1,
+        false => strsim::osa_distance(&folded, name),
+    };
+    let candidates = names.map(|name| (distance(name), name));
     let (distance, name) = candidates.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + name.len() / 5).then_some(name)
 }
@@ -242,7 +249,9 @@ mod tests {
         assert_eq!(suggest("max-staleness"), Some("max_staleness"));
         assert_eq!(suggest("maxStaleness"), Some("max_staleness"));
         assert_eq!(suggest("execution"), Some("executions"));
+        assert_eq!(suggest("time"), Some("timeout"));
         assert_eq!(suggest("colour"), None);
+        assert_eq!(suggest(""), None);
         assert_eq!(suggest(&"x".repeat(1_000_000)), None);
     }
 

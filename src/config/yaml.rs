@@ -38,10 +38,7 @@ pub(super) fn tree(text: &str) -> Result<Node<'_>, YamlError> {
 
 /// Reads a text that is one list, item by item, so that a million items need the memory of one. Where the text is
 /// something else, returns that.
-pub(super) fn items<'t>(
-    text: &'t str,
-    mut each: impl FnMut(usize, &Node<'t>),
-) -> Result<Option<Node<'t>>, YamlError> {
+pub(super) fn items<'t>(text: &'t str, mut each: impl FnMut(usize, &Node<'t>)) -> Result<Option<Node<'t>>, YamlError> {
     let mut reader = Reader::new(text);
     let other = match reader.begin()? {
         None => return Ok(None),
@@ -88,7 +85,9 @@ impl<'t> Reader<'t> {
                 self.last = place(&span.start);
                 Ok((event, span))
             }
-            Some(Err(error)) => Err(YamlError { place: place(error.marker()), rule: format!("not YAML: {}", error.kind()) }),
+            Some(Err(error)) => {
+                Err(YamlError { place: place(error.marker()), rule: format!("not YAML: {}", error.kind()) })
+            }
             None => Err(self.refuse("not YAML: the text ends too early")),
         }
     }
@@ -273,7 +272,10 @@ mod tests {
             ("boolean", "true False TRUE"),
             ("integer", "0 -7 +12 0o17 0xfF 010 123456789012"),
             ("float", "1.5 .5 1. 1e9 07e4 -1.5E-3 .inf -.INF .nan"),
-            ("text", "yes no on off y 1_000 0b1 1:30 inf nan infinity . .. -.nan 1e 0x - 2026-01-01 '1' \"true\" a.b 5m"),
+            (
+                "text",
+                "yes no on off y 1_000 0b1 1:30 inf nan infinity . .. -.nan 1e 0x - 2026-01-01 '1' \"true\" a.b 5m",
+            ),
         ];
         for (expected, texts) in cases {
             for text in texts.split(' ').filter(|text| *text != "-") {
