@@ -1,0 +1,28 @@
+//! `simulate`: the simulated control plane alone.
+
+use std::io::Write as _;
+
+use tokio_util::sync::CancellationToken;
+
+use super::AppError;
+use crate::cli::{FleetFlags, Simulate};
+use crate::simulator::{self, Simulator};
+
+/// Serves a simulated control plane until `shutdown`. The first line on standard output says where.
+///
+/// # Errors
+/// The address cannot be listened on.
+pub async fn simulate(flags: &Simulate, shutdown: CancellationToken) -> Result<(), AppError> {
+    let simulator = start(&flags.listen, &flags.fleet).await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "listening on {}", simulator.url())?;
+    out.flush()?;
+    simulator.run(shutdown).await;
+    Ok(())
+}
+
+/// A simulator with this fleet, bound.
+pub(super) async fn start(address: &str, fleet: &FleetFlags) -> Result<Simulator, AppError> {
+    let options = simulator::Options::new(fleet.executions, fleet.seed, fleet.speed);
+    Ok(Simulator::bind(address, &options).await?)
+}
