@@ -29,7 +29,8 @@ impl<'c> Executions<'c> {
         Self { labels, max_staleness, seen, checked }
     }
 
-    pub(super) fn into_vec(self) -> Vec<ConfiguredExecution> {
+    pub(super) fn into_vec(mut self) -> Vec<ConfiguredExecution> {
+        self.checked.shrink_to_fit();
         self.checked
     }
 

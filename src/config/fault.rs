@@ -136,12 +136,12 @@ impl std::error::Error for Faults {}
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// It could not be read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why; part of the message, hence not its source.
+        error: io::Error,
     },
     /// It is larger than this program reads.
     #[error("{}: the file is larger than {limit} bytes", path.display())]

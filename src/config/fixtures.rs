@@ -286,11 +286,11 @@ fn files_are_read_with_a_limit() {
 #[expect(clippy::disallowed_methods, reason = "the real time that it takes is what is tested")]
 fn hostile_texts_take_no_time() {
     let many = |count: usize, item: fn(usize) -> String| (0..count).map(item).collect::<String>();
-    let accounts = format!("accounts:\n{}", many(50_000, |i| format!("  {i}: {{role_arn: x}}\n")));
-    let labels = format!("executions:\n- labels:\n{}", many(50_000, |i| format!("   l{i}: x\n")));
-    let unknown = many(50_000, |i| format!("{i}{}: x\n", "k".repeat(60)));
-    let disabled = format!("metrics: {{disabled: [{}]}}", many(50_000, |i| format!("execution_{i}, ")));
-    let same = "a: 1\n".repeat(50_000);
+    let accounts = format!("accounts:\n{}", many(20_000, |i| format!("  {i}: {{role_arn: x}}\n")));
+    let labels = format!("executions:\n- labels:\n{}", many(20_000, |i| format!("   l{i}: x\n")));
+    let unknown = many(20_000, |i| format!("{i}{}: x\n", "k".repeat(60)));
+    let disabled = format!("metrics: {{disabled: [{}]}}", many(20_000, |i| format!("execution_{i}, ")));
+    let same = "a: 1\n".repeat(20_000);
     for text in [accounts, labels, unknown, disabled, same] {
         let began = Instant::now();
         let faults = Config::parse("hostile", &text).unwrap_err();
@@ -335,8 +335,6 @@ fn answers(text: &str) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn any_text_is_answered(text: String) {
         answers(&text)?;

@@ -59,7 +59,7 @@ impl Config {
 /// # Errors
 /// [`LoadError`]; bytes that are not UTF-8 are a fault with their place.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, LoadError> {
-    let failed = |source: io::Error| LoadError::Read { path: path.to_owned(), source };
+    let failed = |error: io::Error| LoadError::Read { path: path.to_owned(), error };
     let file = File::open(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     let too_large = || LoadError::TooLarge { path: path.to_owned(), limit };

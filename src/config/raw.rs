@@ -112,7 +112,7 @@ pub(super) struct Account {
     #[schemars(required, extend("pattern" = r"^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}$"))]
     pub(super) role_arn: Option<String>,
     /// The external ID that the role's trust policy asks for.
-    #[schemars(length(min = 2, max = 1224), extend("writeOnly" = true))]
+    #[schemars(extend("writeOnly" = true, "pattern" = "^[A-Za-z0-9_+=,.@:/-]{2,1224}$"))]
     pub(super) external_id: Option<String>,
     /// The session's name in CloudTrail.
     #[schemars(extend("default" = "aws-iot-command-exporter", "pattern" = "^[A-Za-z0-9_+=,.@-]{2,64}$"))]
@@ -124,7 +124,7 @@ pub(super) struct Account {
 #[serde(deny_unknown_fields)]
 pub(super) struct Execution {
     /// The ARN of the thing or the MQTT client that the command runs on. Account and Region come from it.
-    #[schemars(required, extend("pattern" = "^arn:aws(-[a-z-]+)?:iot:[a-z-]+-[0-9]+:[0-9]{12}:(thing|client)/"))]
+    #[schemars(required, extend("pattern" = "^arn:aws(-[a-z-]+)?:iot:[a-z-]+-[0-9]+:[0-9]{12}:(thing|client)/."))]
     pub(super) target_arn: Option<String>,
     /// The execution's ID.
     #[schemars(required, extend("pattern" = "^[A-Za-z0-9_-]{1,64}$"))]
@@ -144,13 +144,13 @@ pub(super) struct Execution {
     {"required": ["command_arn"]},
     {"required": ["target_arn"]},
     {"required": ["account_id", "region"]},
-]))]
+], "dependentRequired" = {"account_id": ["region"], "region": ["account_id"]}))]
 pub(super) struct Discovery {
     /// Every execution of this command.
     #[schemars(extend("pattern" = "^arn:aws(-[a-z-]+)?:iot:[a-z-]+-[0-9]+:[0-9]{12}:command/[A-Za-z0-9_-]{1,64}$"))]
     pub(super) command_arn: Option<String>,
     /// Every execution on this thing or MQTT client.
-    #[schemars(extend("pattern" = "^arn:aws(-[a-z-]+)?:iot:[a-z-]+-[0-9]+:[0-9]{12}:(thing|client)/"))]
+    #[schemars(extend("pattern" = "^arn:aws(-[a-z-]+)?:iot:[a-z-]+-[0-9]+:[0-9]{12}:(thing|client)/."))]
     pub(super) target_arn: Option<String>,
     /// Every execution of every command in this account; with region. In quotes, being digits.
     #[schemars(extend("pattern" = "^[0-9]{12}$"))]

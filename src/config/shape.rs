@@ -110,10 +110,10 @@ impl Shape {
             }
             (Self::Map(item), Value::Map(entries)) => {
                 let mut read = Map::new();
-                let mut seen = Seen::default();
-                for entry in entries {
+                let mut seen = Seen::new(entries);
+                for (index, entry) in entries.iter().enumerate() {
                     let at = at.entry(entry);
-                    if seen.is_first(entry, &at, faults)
+                    if seen.is_first(index, &at, faults)
                         && let Some(value) = item.read(&at, faults)
                     {
                         read.insert(entry.key.clone().into_owned(), value);
@@ -131,10 +131,10 @@ impl Shape {
 
     fn read_object(fields: &[Field], entries: &[Entry<'_>], at: &At<'_, '_>, faults: &mut Faults) -> Json {
         let mut read = Map::new();
-        let mut seen = Seen::default();
-        for entry in entries {
+        let mut seen = Seen::new(entries);
+        for (index, entry) in entries.iter().enumerate() {
             let at = at.entry(entry);
-            if !seen.is_first(entry, &at, faults) {
+            if !seen.is_first(index, &at, faults) {
                 continue;
             }
             let Some(field) = fields.iter().find(|field| field.name == entry.key) else {
@@ -176,18 +176,33 @@ impl Shape {
 }
 
 /// Which keys a mapping has had.
-#[derive(Default)]
-struct Seen<'a>(HashMap<&'a str, Place>);
+struct Seen<'a> {
+    entries: &'a [Entry<'a>],
+    /// Empty for the small mappings, where looking through the entries before is faster.
+    places: HashMap<&'a str, Place>,
+}
 
 impl<'a> Seen<'a> {
-    /// Whether a key comes for the first time; a fault if not.
-    fn is_first(&mut self, entry: &'a Entry<'_>, at: &At<'_, '_>, faults: &mut Faults) -> bool {
-        let Some(first) = self.0.get(&*entry.key) else {
-            self.0.insert(&entry.key, entry.key_place);
-            return true;
+    const SMALL: usize = 16;
+
+    fn new(entries: &'a [Entry<'a>]) -> Self {
+        Self { entries, places: HashMap::new() }
+    }
+
+    /// Whether the key of an entry comes for the first time; a fault if not. To be asked of each in turn.
+    fn is_first(&mut self, index: usize, at: &At<'_, '_>, faults: &mut Faults) -> bool {
+        let entry = &self.entries[index];
+        let before = if self.entries.len() <= Self::SMALL {
+            self.entries[..index].iter().find(|before| before.key == entry.key).map(|before| before.key_place)
+        } else {
+            let before = self.places.get(&*entry.key).copied();
+            self.places.entry(&entry.key).or_insert(entry.key_place);
+            before
         };
-        faults.key(at, format_args!("this key is already at line {}, column {}", first.line, first.column));
-        false
+        if let Some(first) = before {
+            faults.key(at, format_args!("this key is already at line {}, column {}", first.line, first.column));
+        }
+        before.is_none()
     }
 }
 
