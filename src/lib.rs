@@ -7,7 +7,7 @@
 pub mod clock;
 pub mod execution;
 pub mod family;
-pub mod logging;
+
 pub mod rate;
 pub mod server;
 pub mod simulator;

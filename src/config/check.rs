@@ -53,7 +53,7 @@ pub(super) fn config(raw: raw::Config, hash: String, at: &At<'_, '_>, faults: &m
     let metrics = metrics(raw_metrics, &at.key("metrics"), faults);
 
     let mut partitions = account::Partitions::new(&accounts);
-    let mut executions = Executions::new(&declared, poll.max_staleness, raw.executions.as_ref().map_or(0, Vec::len));
+    let mut executions = Executions::new(&declared, raw.executions.as_ref().map_or(0, Vec::len));
     let list = at.key("executions");
     for (index, raw) in raw.executions.into_iter().flatten().enumerate() {
         if let Some(raw) = raw {
@@ -68,32 +68,12 @@ pub(super) fn config(raw: raw::Config, hash: String, at: &At<'_, '_>, faults: &m
 
 fn poll(raw: raw::Poll, at: &At<'_, '_>, faults: &mut Faults) -> Poll {
     let default = Poll::default();
-    let interval_at = at.key("interval");
-    let interval = duration_or(raw.interval, default.interval, &interval_at, faults);
-    let timeout = duration_or(raw.timeout, default.timeout, &at.key("timeout"), faults);
-    let staleness_at = at.key("max_staleness");
-    let max_staleness = duration_or(raw.max_staleness, default.max_staleness, &staleness_at, faults);
-    if let (Some(interval), Some(max_staleness)) = (interval, max_staleness)
-        && interval >= max_staleness
-    {
-        // Named where it was written; both can only be wrong if one was.
-        if interval_at.is_written() {
-            faults.value(&interval_at, shorter_than_staleness(max_staleness));
-        } else {
-            let interval = duration::format(interval);
-            faults.value(&staleness_at, format_args!("must be longer than poll.interval ({interval})"));
-        }
-    }
+    let mut read = |raw, default, key| duration_or(raw, default, &at.key(key), faults).unwrap_or(default);
     Poll {
-        interval: interval.unwrap_or(default.interval),
-        timeout: timeout.unwrap_or(default.timeout),
-        max_staleness: max_staleness.unwrap_or(default.max_staleness),
+        interval: read(raw.interval, default.interval, "interval"),
+        timeout: read(raw.timeout, default.timeout, "timeout"),
+        max_staleness: read(raw.max_staleness, default.max_staleness, "max_staleness"),
     }
-}
-
-/// Why an interval must stay below it: the data would vanish before every poll.
-pub(super) fn shorter_than_staleness(max_staleness: Duration) -> String {
-    format!("must be shorter than poll.max_staleness ({})", duration::format(max_staleness))
 }
 
 fn limits(raw: raw::Limits, at: &At<'_, '_>, faults: &mut Faults) -> Limits {

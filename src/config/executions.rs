@@ -18,15 +18,14 @@ const LONGEST_LABEL: usize = 256;
 /// Checks one execution after another, and that no pair comes twice.
 pub(super) struct Executions<'c> {
     labels: &'c [String],
-    max_staleness: Duration,
     seen: Firsts<ExecutionKey>,
     checked: Vec<ConfiguredExecution>,
 }
 
 impl<'c> Executions<'c> {
-    pub(super) fn new(labels: &'c [String], max_staleness: Duration, expected: usize) -> Self {
+    pub(super) fn new(labels: &'c [String], expected: usize) -> Self {
         let (seen, checked) = (Firsts::with_capacity(expected), Vec::with_capacity(expected));
-        Self { labels, max_staleness, seen, checked }
+        Self { labels, seen, checked }
     }
 
     pub(super) fn into_vec(mut self) -> Vec<ConfiguredExecution> {
@@ -48,7 +47,7 @@ impl<'c> Executions<'c> {
         }
         let id_at = at.key("execution_id");
         let id = parsed(raw.execution_id, ExecutionId::parse, &id_at, faults);
-        let interval = raw.interval.and_then(|raw| self.interval(&raw, &at.key("interval"), faults));
+        let interval = raw.interval.and_then(|raw| written_duration(&raw, &at.key("interval"), faults));
         let labels = self.labels(raw.labels.unwrap_or_default(), &at.key("labels"), faults);
         let (Some(target), Some(id)) = (target, id) else { return };
         let key = ExecutionKey { target, id };
@@ -58,14 +57,6 @@ impl<'c> Executions<'c> {
             }
             None => self.checked.push(ConfiguredExecution { key, interval, labels }),
         }
-    }
-
-    fn interval(&self, raw: &raw::Duration, at: &At<'_, '_>, faults: &mut Faults) -> Option<Duration> {
-        let interval = written_duration(raw, at, faults)?;
-        if interval >= self.max_staleness {
-            faults.value(at, shorter_than_staleness(self.max_staleness));
-        }
-        Some(interval)
     }
 
     /// The values in the order of the declared names.
@@ -111,7 +102,7 @@ impl Config {
         let mut faults = Faults::new(file_name);
         let shape = Shape::of(&raw::schema(), Some("Execution")).expect("a test reads every shape off the schema");
         let mut partitions = Partitions::new(&self.accounts);
-        let mut executions = Executions::new(&self.metrics.labels, self.poll.max_staleness, 0);
+        let mut executions = Executions::new(&self.metrics.labels, 0);
         let end = yaml::items(text, |index, node| {
             let at = At::item(index, node);
             if let Some(raw) = read(&shape, &at, &mut faults) {

@@ -4,9 +4,9 @@
 //! [`Config`]. Every step but the first reports all its faults and goes on with what is sound, so that a file shows
 //! all its faults at once, each with its place.
 //!
-//! Rules between keys are only those that no sensible file breaks: an interval below `max_staleness` (else data would
-//! vanish before every poll), `lookback` not below `interval` (else executions would be missed), one partition an
-//! account. A timeout longer than an interval is sensible, and so are more executions than the cap, which a metric shows.
+//! Rules between keys are only those that no sensible file breaks: `lookback` not below `interval` (else executions
+//! would be missed), one partition an account. A timeout longer than an interval is sensible, and so are more executions
+//! than the cap, which a metric shows, and an interval above `max_staleness`, of which the program warns.
 
 mod account;
 mod check;

@@ -75,7 +75,7 @@ impl JsonSchema for Duration {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Poll {
-    /// How often an open execution is asked for, quota permitting. Shorter than max_staleness.
+    /// How often an open execution is asked for, quota permitting.
     #[schemars(extend("default" = "30s"))]
     pub(super) interval: Option<Duration>,
     /// How long one API call may take, all included.
