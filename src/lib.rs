@@ -9,6 +9,8 @@ pub mod execution;
 pub mod family;
 pub mod server;
 pub mod simulator;
+pub mod telemetry;
+pub mod text;
 // Floor 2: decisions and state.
 pub mod config;
 pub mod source;
