@@ -89,7 +89,7 @@ where
     serve_on(listeners, handler, options, shutdown).await
 }
 
-/// [`serve`] on anything that accepts, each with its name.
+/// [`serve()`] on anything that accepts, each with its name.
 pub(super) async fn serve_on<L, H, F>(
     listeners: Vec<(String, L)>,
     handler: H,

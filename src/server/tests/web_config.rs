@@ -94,8 +94,8 @@ fn faults_have_their_place() {
         ("rate_limit:\n  interval: soon", "2:13: \"soon\" is not a duration such as 500ms, 1s or 1m30s"),
         ("rate_limit:\n  burst: 1", "2:3: interval is missing"),
         ("rate_limit: {interval: 1s, burst: -1}", "1:35: expected u32"),
-        ("basic_auth_users:\n  alice: a\n  alice: b", "3:3: \"alice\" is written twice"),
-        ("basic_auth_users: [alice]", "1:19: expected a map"),
+        ("tls_server_config:\n  cert: a\n  cert: b", "3:3: \"cert\" is written twice"),
+        ("basic_auth_users: [alice]", "1:19: expected mapping start"),
     ] {
         assert_eq!(fault(text), message, "{text}");
     }
