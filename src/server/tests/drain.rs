@@ -38,6 +38,8 @@ async fn waiting_connections_are_closed_at_once() {
     kept.write_all(GET.as_bytes()).await.unwrap();
     until(&mut kept, "word\n").await;
     let mut fresh = server.connect().await;
+    // Connections are accepted in order: the fresh one is the server's by now, not the backlog's.
+    assert!(server.get("/").await.ends_with("word\n"));
     server.stop.cancel();
     assert_eq!(rest(&mut kept).await, "");
     assert_eq!(rest(&mut fresh).await, "");

@@ -78,6 +78,10 @@ struct Client {
 
 impl Client {
     async fn connect(&self, server: &Server, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.shake(server.connect().await, name).await
+    }
+
+    async fn shake(&self, stream: TcpStream, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -93,7 +97,7 @@ impl Client {
             None => builder.with_no_client_auth(),
         };
         let connector = TlsConnector::from(Arc::new(config));
-        soon(connector.connect(ServerName::try_from(name).unwrap(), server.connect().await)).await
+        soon(connector.connect(ServerName::try_from(name).unwrap(), stream)).await
     }
 
     /// The answer to a GET, or nothing where the server does not want the client. By TLS 1.3 a client learns only
@@ -206,14 +210,27 @@ async fn idle_handshakes_are_closed() {
 }
 
 #[tokio::test]
+async fn a_slow_handshake_leaves_time_for_the_headers() {
+    let desk = Desk::new();
+    let header = Duration::from_millis(300);
+    let server =
+        Server::start(Limits { header, handshake: BOUND, ..Limits::default() }, Some(desk.security(TLS))).await;
+    let stream = server.connect().await;
+    tokio::time::sleep(2 * header).await; // the slowness itself
+    let mut stream = desk.client().shake(stream, "localhost").await.unwrap();
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    until(&mut stream, "word\n").await;
+}
+
+#[tokio::test]
 async fn a_connection_without_request_does_not_delay_the_end() {
     let desk = Desk::new();
     let limits = Limits { header: 2 * BOUND, handshake: 2 * BOUND, drain: 2 * BOUND, ..Limits::default() };
     let server = Server::start(limits, Some(desk.security(TLS))).await;
     let _shaking = server.connect().await;
-    let mut shaken = desk.client().connect(&server, "localhost").await.unwrap();
-    shaken.write_all(GET.as_bytes()).await.unwrap();
-    until(&mut shaken, "word\n").await;
+    let _shaken = desk.client().connect(&server, "localhost").await.unwrap();
+    // Later than both, so they are the server's by now.
+    assert!(desk.client().get(&server).await.ends_with("word\n"));
     server.stop.cancel();
     assert_eq!(server.stopped().await.unwrap(), Drained { aborted: 0 });
 }
