@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::pace::{Pace, Paced, Phase};
+use super::pace::{Pace, Paced};
 use super::{Body, Limits, Options, plain};
 
 /// What all connections share.
@@ -88,6 +88,7 @@ where
     poll_fn(|cx| {
         if !draining && stopped.as_mut().poll(cx).is_ready() {
             draining = true;
+            // Closes at once what has no request yet.
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(result) = connection.as_mut().poll(cx) {
@@ -95,9 +96,6 @@ where
                 debug!(%error, "connection failed");
             }
             return Poll::Ready(());
-        }
-        if draining && pace.phase() == Phase::Fresh {
-            return Poll::Ready(()); // hyper would wait for a first request
         }
         loop {
             let deadline = pace.deadline();

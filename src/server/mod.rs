@@ -1,6 +1,6 @@
 //! HTTP: connections, limits, TLS and authentication. It knows not what it serves.
 //!
-//! [`serve`] takes bound listeners, a handler and a token to stop; [`WebSecurity`] is the `--web.config.file`.
+//! [`serve()`] takes bound listeners, a handler and a token to stop; [`WebSecurity`] is the `--web.config.file`.
 //!
 //! | File | Owns |
 //! |---|---|

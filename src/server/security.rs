@@ -279,7 +279,6 @@ impl Active {
     }
 
     /// Lets a request pass, or makes the response that refuses it.
-    #[expect(clippy::result_large_err, reason = "the refusal is the response, sent at once")]
     pub(super) async fn admit(&self, headers: &HeaderMap, gate: &Gate) -> Result<(), Response<Body>> {
         if self.throttle.as_ref().is_some_and(|throttle| !throttle.admit()) {
             return Err(later(StatusCode::TOO_MANY_REQUESTS, "too many requests"));

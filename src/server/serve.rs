@@ -23,7 +23,7 @@ use super::pace::Pace;
 use super::{Body, Limits, WebSecurity};
 
 /// What a client over the limit gets, where TLS does not stand in between.
-const REFUSAL: &[u8] =
+pub(super) const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n\
     Content-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n";
 
@@ -89,7 +89,7 @@ where
     serve_on(listeners, handler, options, shutdown).await
 }
 
-/// [`serve`] on anything that accepts, each with its name.
+/// [`serve()`] on anything that accepts, each with its name.
 pub(super) async fn serve_on<L, H, F>(
     listeners: Vec<(String, L)>,
     handler: H,
