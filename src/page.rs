@@ -87,7 +87,9 @@ fn write_urgent(html: &mut String, facts: &Facts<'_>) -> fmt::Result {
         html.push_str("<p>No open execution with a known deadline.</p>");
         return Ok(());
     }
-    html.push_str("<table><tr><th>margin<th>status<th>command<th>target<th>execution<th>account<th>Region<th>last seen</tr>");
+    html.push_str(
+        "<table><tr><th>margin<th>status<th>command<th>target<th>execution<th>account<th>Region<th>last seen</tr>",
+    );
     for (margin, execution) in open.iter().take(ROWS) {
         let Some(snapshot) = execution.snapshot() else { continue };
         let class = if *margin < 0 { " class=\"late\"" } else { "" };
@@ -98,7 +100,7 @@ fn write_urgent(html: &mut String, facts: &Facts<'_>) -> fmt::Result {
             "<tr><td{class}>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{}<td>{} ago</tr>",
             Seconds(*margin),
             snapshot.status.label(),
-            Escaped(snapshot.command.as_ref().map_or("", |command| command.id())),
+            Escaped(execution.command().map_or("", |command| command.arn().id())),
             Escaped(key.target.resource()),
             Escaped(key.id.as_str()),
             key.target.account_id(),
@@ -110,8 +112,7 @@ fn write_urgent(html: &mut String, facts: &Facts<'_>) -> fmt::Result {
 }
 
 fn write_failing(html: &mut String, facts: &Facts<'_>) -> fmt::Result {
-    let failing: Vec<_> =
-        facts.view.all().filter_map(|execution| Some((execution.failure()?, execution))).collect();
+    let failing: Vec<_> = facts.view.all().filter_map(|execution| Some((execution.failure()?, execution))).collect();
     if failing.is_empty() {
         return Ok(());
     }

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-/// Identifies an execution to its schedule.
-pub use crate::store::Slot;
+use crate::store::Slot;
 
 /// Of this many calls under overload, one refreshes an execution that is known already.
 const REFRESH_SHARE: u32 = 4;
@@ -243,7 +242,7 @@ mod tests {
     }
 
     fn slot(index: u32) -> Slot {
-        Slot(index, 0)
+        Slot::new(index, 0)
     }
 
     fn one() -> Schedule {
@@ -346,7 +345,7 @@ mod tests {
         }
         let order: Vec<u32> = (0..6)
             .map(|_| match schedule.next(at(40.0)) {
-                Next::Poll { slot: Slot(index, _), .. } => index,
+                Next::Poll { slot, .. } => slot.index(),
                 other => panic!("{other:?}"),
             })
             .collect();

@@ -47,7 +47,7 @@ pub struct Summary {
 
 /// The control plane, as far as this program asks it. One call is one request: no retries, each within a timeout of
 /// its own, and a failure is an answer like any other.
-pub trait Source: Send + Sync + 'static {
+pub trait Source: Send + Sync {
     /// `GetCommandExecution`.
     fn get_execution(&self, key: &ExecutionKey) -> impl Future<Output = Result<Snapshot, Failure>> + Send;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::AppError;
 use super::run::{Listeners, Start, serve};
 use super::simulate;
-use super::AppError;
 use crate::cli::Demo;
 use crate::config::{Config, ConfiguredExecution};
 use crate::execution::{ExecutionId, ExecutionKey, TargetArn};

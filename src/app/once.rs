@@ -49,7 +49,7 @@ pub async fn once(flags: &Once, shutdown: CancellationToken) -> Result<(), AppEr
         () = progress.first_pass() => {}
     }
     let shared = Shared { store, telemetry, progress, iot, config: receiver };
-    let failed = shared.store.view().failures();
+    let failed = shared.store.view().all().filter(|execution| execution.failure().is_some()).count() as u64;
     let mut out = std::io::stdout().lock();
     for chunk in shared.scrape(Format::Text004) {
         out.write_all(&chunk)?;

@@ -79,8 +79,7 @@ impl Reloader {
         let file = self.file.clone();
         let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
         let loaded = loaded.unwrap_or_else(|error| {
-            let source = std::io::Error::other(error);
-            Err(LoadError::Read { path: self.file.clone(), source })
+            Err(LoadError::Read { path: self.file.clone(), error: std::io::Error::other(error) })
         });
         let found = match &loaded {
             Ok(config) => config.hash.clone(),

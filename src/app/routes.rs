@@ -91,7 +91,8 @@ fn options(security: Option<Arc<WebSecurity>>) -> Options {
 }
 
 fn management_routes(paths: &Paths) -> Routes<Path> {
-    let routes = Routes::new().with("/-/healthy", Methods::Read, Path::Healthy).with("/-/ready", Methods::Read, Path::Ready);
+    let routes =
+        Routes::new().with("/-/healthy", Methods::Read, Path::Healthy).with("/-/ready", Methods::Read, Path::Ready);
     if paths.lifecycle { routes.with("/-/reload", Methods::Post, Path::Reload) } else { routes }
 }
 
@@ -161,7 +162,9 @@ impl Site {
         }
         match answer.await {
             Ok(Ok(())) => plain(StatusCode::OK, "reloaded"),
-            Ok(Err(why)) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload the configuration: {why}")),
+            Ok(Err(why)) => {
+                plain(StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload the configuration: {why}"))
+            }
             Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the program is stopping"),
         }
     }

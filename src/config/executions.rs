@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
 use super::account::Partitions;
-use super::check::{Firsts, parsed, repeats, shorter_than_staleness, written_duration};
+use super::check::{Firsts, parsed, repeats, written_duration};
 use super::fault::Faults;
 use super::shape::{Shape, did_you_mean};
 use super::tree::At;

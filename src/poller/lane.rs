@@ -13,8 +13,9 @@ use crate::clock;
 use crate::execution::{ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
 use crate::plan::Plan;
 use crate::rate::RateLimit;
-use crate::schedule::{Next, Observed, Schedule, Slot};
+use crate::schedule::{Next, Observed, Schedule};
 use crate::source::Source;
+use crate::store::Slot;
 use crate::telemetry::Operation;
 
 /// A lane wakes at least this often, to show that it is alive.
@@ -76,7 +77,7 @@ pub(super) struct Lane<S> {
     failing_slots: HashMap<Slot, FailureReason>,
 }
 
-impl<S: Source> Lane<S> {
+impl<S: Source + 'static> Lane<S> {
     pub(super) fn new(scope: Scope, shared: Arc<Shared<S>>, settings: Settings) -> Self {
         Self {
             scope,
@@ -177,7 +178,12 @@ impl<S: Source> Lane<S> {
         let Polled { outcome, took } = polled;
         let (now, wall) = (self.now(), clock::now());
         let reason = outcome.as_ref().err().map(|failure| failure.reason);
-        self.shared.telemetry.api_request(&self.scope, Operation::GetCommandExecution, reason, took);
+        self.shared.telemetry.api_request(
+            &self.scope,
+            Operation::GetCommandExecution,
+            reason.map_or(Ok(()), Err),
+            took,
+        );
         match reason {
             Some(FailureReason::Throttled) => self.rate.throttled(now),
             // These never reached the service's limiter.
@@ -268,5 +274,5 @@ fn observed(outcome: &Result<Snapshot, Failure>, now: Timestamp) -> Observed {
 
 /// A fraction of the interval that spreads neighbours evenly: multiples of the golden ratio.
 fn phase(slot: Slot) -> f64 {
-    (f64::from(slot.0) * 0.618_033_988_749_895).fract()
+    (f64::from(slot.index()) * 0.618_033_988_749_895).fract()
 }

@@ -14,9 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::execution::Scope;
 use crate::plan::Plan;
-use crate::schedule::Slot;
 use crate::source::Source;
-use crate::store::Store;
+use crate::store::{Slot, Store};
 use crate::telemetry::{DropCause, Telemetry};
 
 use lane::{Lane, Settings, Update};
@@ -68,7 +67,7 @@ impl Progress {
 
 /// What every lane shares.
 struct Shared<S> {
-    source: S,
+    source: Arc<S>,
     store: Arc<Store>,
     telemetry: Arc<Telemetry>,
     start: Instant,
@@ -97,9 +96,9 @@ pub struct Poller<S> {
     tracked: HashMap<Slot, Scope>,
 }
 
-impl<S: Source> Poller<S> {
+impl<S: Source + 'static> Poller<S> {
     /// A poller without a plan. With `once`, every execution is polled a single time.
-    pub fn new(source: S, store: Arc<Store>, telemetry: Arc<Telemetry>, once: bool) -> (Self, Progress) {
+    pub fn new(source: Arc<S>, store: Arc<Store>, telemetry: Arc<Telemetry>, once: bool) -> (Self, Progress) {
         let (sender, first_pass) = watch::channel(false);
         let lanes = Arc::new(Mutex::new(HashMap::new()));
         let progress = Progress { lanes: Arc::clone(&lanes), first_pass };
@@ -133,7 +132,7 @@ impl<S: Source> Poller<S> {
         if plan.dropped > 0 {
             let limit = plan.limits.executions;
             tracing::error!(dropped = plan.dropped, limit, "limits.executions leaves executions out");
-            self.shared.telemetry.executions_dropped(DropCause::Limit, plan.dropped);
+            self.shared.telemetry.executions_dropped(DropCause::Limit, plan.dropped as u64);
         }
         let settings = Settings::new(&plan);
         let mut updates: HashMap<Scope, Update> =

@@ -168,7 +168,7 @@ impl Telemetry {
     /// All families, with the values that they can have at the start.
     pub fn new(build: Build) -> Self {
         let registry = Registry::new();
-        add(&registry, ProcessCollector::for_self());
+        registry.register(Box::new(ProcessCollector::for_self())).expect(CONSTANT);
         let info = int_gauges(&registry, "build_info", "What the exporter was built from.", &BUILD);
         info.with_label_values(&[build.version, build.revision, build.rustc]).set(1);
         let telemetry = Self::on(registry);
@@ -328,9 +328,9 @@ impl Telemetry {
         self.scheduler_heartbeat.set(seconds(now));
     }
 
-    /// An execution is not tracked although it should be.
-    pub fn execution_dropped(&self, cause: DropCause) {
-        self.executions_dropped.with_label_values(&[cause.label()]).inc();
+    /// So many executions are not tracked although they should be.
+    pub fn executions_dropped(&self, cause: DropCause, count: u64) {
+        self.executions_dropped.with_label_values(&[cause.label()]).inc_by(count);
     }
 
     /// A scrape was answered.
