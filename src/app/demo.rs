@@ -13,6 +13,7 @@ use crate::config::{Config, ConfiguredExecution};
 use crate::execution::{ExecutionId, ExecutionKey, TargetArn};
 use crate::iot;
 use crate::shard::Shard;
+use crate::simulator::Births;
 
 /// The simulated quota, and all of it: nobody else calls the simulator.
 const CALLS_PER_SECOND: f64 = 20.0;
@@ -23,7 +24,7 @@ const CALLS_PER_SECOND: f64 = 20.0;
 /// # Errors
 /// An address that is in use, or a task that ends by itself.
 pub async fn demo(flags: &Demo, shutdown: CancellationToken) -> Result<(), AppError> {
-    let simulator = simulate::start("127.0.0.1:0", &flags.fleet).await?;
+    let simulator = simulate::start("127.0.0.1:0", &flags.fleet, Births::Around).await?;
     let url = simulator.url();
     let config = config(simulator.fleet().pairs());
     let listeners = Listeners::bind(&flags.web).await?;
