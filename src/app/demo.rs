@@ -24,7 +24,7 @@ const CALLS_PER_SECOND: f64 = 20.0;
 /// # Errors
 /// An address that is in use, or a task that ends by itself.
 pub async fn demo(flags: &Demo, shutdown: CancellationToken) -> Result<(), AppError> {
-    let simulator = simulate::start("127.0.0.1:0", &flags.fleet, Births::Around).await?;
+    let simulator = simulate::start("127.0.0.1:0", &flags.fleet, Births::Before).await?;
     let url = simulator.url();
     let config = config(simulator.fleet().pairs());
     let listeners = Listeners::bind(&flags.web).await?;
@@ -50,7 +50,7 @@ fn config<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Config {
         let key = ExecutionKey { target: TargetArn::parse(target).ok()?, id: ExecutionId::parse(id).ok()? };
         Some(ConfiguredExecution { key, interval: None, labels: Box::default() })
     });
-    let mut config = Config { executions: executions.collect(), ..Config::default() };
+    let mut config = Config { executions: executions.collect(), hash: "demo".into(), ..Config::default() };
     config.limits.get_requests_per_second = CALLS_PER_SECOND;
     config.poll.interval = Duration::from_secs(15);
     config

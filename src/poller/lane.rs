@@ -95,6 +95,11 @@ impl<S: Source + 'static> Lane<S> {
 
     /// Polls until the updates end.
     pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) {
+        // Before the first update there is nothing to report: a lane without executions has asked all of them.
+        match updates.recv().await {
+            Some(update) => self.apply(update),
+            None => return,
+        }
         loop {
             let wake = self.start_calls();
             self.report();
