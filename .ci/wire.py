@@ -8,5 +8,5 @@ import sys
 
 from simulation import simulate
 
-with simulate(sys.argv[1], "--listen=127.0.0.1:0") as address:
+with simulate(sys.argv[1]) as address:
     sys.exit(subprocess.run([sys.executable, ".ci/wire/check.py", address], timeout=600).returncode)

@@ -144,7 +144,7 @@ fn sigterm_and_sigint_stop_with_0() {
         let address = program.address();
         program.signal(signal);
         assert_eq!(program.wait(Duration::from_secs(10)).code(), Some(0), "{}", program.log());
-        assert!(http::try_request(address, "GET", "/-/healthy", &[]).is_err(), "still answering");
+        assert!(http::try_get(address, "/-/healthy").is_err(), "still answering");
     }
 }
 
@@ -153,14 +153,14 @@ fn sigterm_in_mid_scrape_lets_the_scrape_finish() {
     let mut program = demo(&["--executions=40000"]);
     let address = program.address();
     // A page larger than what the two sockets hold between them, so that it cannot be gone already.
-    let mut scrape = http::send(address, "GET", "/metrics", &[]).expect("a request");
+    let scrape = http::send(address, "GET", "/metrics", "").expect("a request");
     let mut first = [0; 1];
     scrape.peek(&mut first).expect("the beginning of the page");
     program.signal("TERM");
-    let refused = || http::try_request(address, "GET", "/-/healthy", &[]).is_err().then_some(());
+    let refused = || http::try_get(address, "/-/healthy").is_err().then_some(());
     eventually(BOUND, refused).expect("no new connections once it drains");
     assert!(!program.has_ended(), "the page was not larger than the sockets' buffers: the test shows nothing");
-    let answer = http::receive(scrape, false).expect("the whole page");
+    let answer = http::receive(scrape).expect("the whole page");
     assert_eq!(answer.status, 200);
     Page::parse(&answer.body);
     assert_eq!(program.wait(Duration::from_secs(10)).code(), Some(0), "{}", program.log());
@@ -170,10 +170,10 @@ fn sigterm_in_mid_scrape_lets_the_scrape_finish() {
 fn a_second_sigterm_ends_at_once() {
     let mut program = demo(&["--executions=40000"]);
     let address = program.address();
-    let mut scrape = http::send(address, "GET", "/metrics", &[]).expect("a request");
+    let mut scrape = http::send(address, "GET", "/metrics", "").expect("a request");
     scrape.read_exact(&mut [0; 1]).expect("the beginning of the page");
     program.signal("TERM");
-    let refused = || http::try_request(address, "GET", "/-/healthy", &[]).is_err().then_some(());
+    let refused = || http::try_get(address, "/-/healthy").is_err().then_some(());
     eventually(BOUND, refused).expect("no new connections once it drains");
     assert!(!program.has_ended(), "it drains: the scrape is not read");
     program.signal("TERM");

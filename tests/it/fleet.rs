@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::page::Labels;
@@ -18,23 +18,23 @@ const REASON_CODES: [&str; 3] = ["DEVICE_TOO_BUSY", "CHECKSUM_MISMATCH", "DEVICE
 const STATUSES: [&str; 7] = ["CREATED", "IN_PROGRESS", "SUCCEEDED", "FAILED", "REJECTED", "TIMED_OUT", "UNKNOWN"];
 
 /// A running simulator.
-pub struct Fleet {
+pub(crate) struct Fleet {
     /// Ends it with the test.
     _program: Program,
     address: SocketAddr,
     /// The simulator's record of every execution, as the body of a `GetCommandExecution`.
-    pub records: Vec<Value>,
+    pub(crate) records: Vec<Value>,
 }
 
 /// A name and its labels.
-pub type Series = (String, Labels);
+pub(crate) type Series = (String, Labels);
 
 /// The least and the most that a value may be.
-pub type Range = (f64, f64);
+pub(crate) type Range = (f64, f64);
 
 impl Fleet {
     /// A simulator with these executions, without quotas, its clock standing still so that its record stays true.
-    pub fn standing_still(executions: usize) -> Self {
+    pub(crate) fn standing_still(executions: usize) -> Self {
         let count = format!("--executions={executions}");
         let mut program = Program::start(command(["simulate", "--listen=127.0.0.1:0", &count]));
         let line = program.line();
@@ -46,34 +46,41 @@ impl Fleet {
     }
 
     /// Points the SDK of this command at the simulator.
-    pub fn serve(&self, command: &mut Command) {
+    pub(crate) fn serve(&self, command: &mut Command) {
         command.env("AWS_ENDPOINT_URL_IOT", format!("http://{}", self.address));
     }
 
     /// A configuration that names every execution.
-    pub fn configuration(&self) -> String {
+    pub(crate) fn configuration(&self) -> String {
         let mut text = format!(
             "poll: {{ interval: 1s }}\nlimits: {{ get_requests_per_second: 2000, concurrency: 32 }}\n\
              metrics: {{ reason_codes: {} }}\nexecutions:\n",
-            serde_json::json!(REASON_CODES)
+            json!(REASON_CODES)
         );
         for record in &self.records {
-            let pair = serde_json::json!({ "target_arn": record["targetArn"], "execution_id": record["executionId"] });
+            let pair = json!({ "target_arn": record["targetArn"], "execution_id": record["executionId"] });
             writeln!(text, "  - {pair}").expect("a String");
         }
         text
     }
 
     /// Every series about every execution that a page made between these two moments must have, and no other.
-    pub fn expected(&self, before: f64, after: f64) -> BTreeMap<Series, Range> {
+    pub(crate) fn expected(&self, before: f64, after: f64) -> BTreeMap<Series, Range> {
         self.records.iter().flat_map(|record| expected(record, before, after)).collect()
     }
 }
 
-/// Stands the clock still and reads the record.
+/// Switches quotas off, stands the clock still and reads the record.
 fn records(address: SocketAddr) -> Vec<Value> {
-    let _ = address;
-    todo!()
+    let off = json!({ "get_command_execution": null, "list_command_executions": null });
+    http::post(address, "/_simulator/quotas", &off);
+    http::post(address, "/_simulator/clock", &json!({ "freeze": true }));
+    let answer = http::get(address, "/_simulator/executions").body;
+    let mut answer: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
+    match answer["executions"].take() {
+        Value::Array(records) => records,
+        other => panic!("{other}"),
+    }
 }
 
 /// The series of one execution, by `domain.md`.

@@ -1,6 +1,7 @@
 //! One request a connection, the answer read to its end.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,66 +11,55 @@ const BOUND: Duration = Duration::from_secs(30);
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status code.
-    pub status: u16,
-    /// The headers, their names in lower case.
-    pub headers: BTreeMap<String, String>,
+    pub(crate) status: u16,
     /// The body, without transfer encoding.
-    pub body: String,
+    pub(crate) body: String,
 }
 
-/// `GET path`.
-pub fn get(address: SocketAddr, path: &str) -> Answer {
-    try_request(address, "GET", path, &[]).unwrap_or_else(|fault| panic!("GET {path} from {address}: {fault}"))
+/// `GET path`, whatever the status of the answer.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
+    try_get(address, path).unwrap_or_else(|fault| panic!("GET {path} from {address}: {fault}"))
 }
 
-/// One request with these headers.
-pub fn try_request(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> Result<Answer, std::io::Error> {
-    let stream = send(address, method, path, headers)?;
-    receive(stream, method == "HEAD")
+/// `GET path`, where there may be nobody to answer.
+pub(crate) fn try_get(address: SocketAddr, path: &str) -> Result<Answer, std::io::Error> {
+    receive(send(address, "GET", path, "")?)
+}
+
+/// `POST path` with a body, which must be answered with 200.
+pub(crate) fn post(address: SocketAddr, path: &str, body: &impl Display) {
+    let answer = send(address, "POST", path, &body.to_string()).and_then(receive);
+    let answer = answer.unwrap_or_else(|fault| panic!("POST {path} to {address}: {fault}"));
+    assert_eq!(answer.status, 200, "POST {path}: {}", answer.body);
 }
 
 /// Sends a request and leaves the answer in the socket.
-pub fn send(
-    address: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &[(&str, &str)],
-) -> Result<TcpStream, std::io::Error> {
+pub(crate) fn send(address: SocketAddr, method: &str, path: &str, body: &str) -> Result<TcpStream, std::io::Error> {
     let mut stream = TcpStream::connect_timeout(&address, BOUND)?;
     stream.set_read_timeout(Some(BOUND))?;
     stream.set_write_timeout(Some(BOUND))?;
-    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-    for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
-    }
-    request.push_str("\r\n");
-    stream.write_all(request.as_bytes())?;
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}");
+    write!(stream, "{head}\r\n\r\n{body}")?;
     Ok(stream)
 }
 
 /// Reads the answer to its end. A body that is cut short is an error, whichever way its length was given.
-pub fn receive(mut stream: TcpStream, headless: bool) -> Result<Answer, std::io::Error> {
+pub(crate) fn receive(mut stream: TcpStream) -> Result<Answer, std::io::Error> {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
     let split = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| broken("no end of headers"))?;
     let head = String::from_utf8_lossy(&bytes[..split]).into_owned();
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|code| code.parse().ok());
-    let headers: BTreeMap<String, String> = lines
+    let headers: BTreeMap<String, &str> = lines
         .filter_map(|line| line.split_once(':'))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
         .collect();
     let raw = &bytes[split + 4..];
-    let body = if headless {
-        Vec::new()
-    } else if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+    let body = if headers.get("transfer-encoding") == Some(&"chunked") {
         dechunk(raw)?
     } else {
         if let Some(length) = headers.get("content-length").and_then(|text| text.parse::<usize>().ok())
@@ -80,7 +70,7 @@ pub fn receive(mut stream: TcpStream, headless: bool) -> Result<Answer, std::io:
         raw.to_vec()
     };
     let body = String::from_utf8(body).map_err(|_| broken("not UTF-8"))?;
-    Ok(Answer { status: status.ok_or_else(|| broken("no status"))?, headers, body })
+    Ok(Answer { status: status.ok_or_else(|| broken("no status"))?, body })
 }
 
 fn dechunk(mut raw: &[u8]) -> Result<Vec<u8>, std::io::Error> {

@@ -37,13 +37,13 @@ const ROOMS: [(&str, &[&str]); 7] = [
 
 #[test]
 fn imports_point_one_way() {
-    let faults: Vec<String> = sources().iter().flat_map(|source| upward(source)).collect();
+    let faults: Vec<String> = sources().iter().flat_map(upward).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 #[test]
 fn foreign_crates_stay_in_their_rooms() {
-    let faults: Vec<String> = sources().iter().flat_map(|source| astray(source)).collect();
+    let faults: Vec<String> = sources().iter().flat_map(astray).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

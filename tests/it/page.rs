@@ -4,31 +4,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The labels of a series.
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// One line with a value.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// The name, with the suffix of a histogram's parts.
-    pub name: String,
+    pub(crate) name: String,
     /// Without the name.
-    pub labels: Labels,
+    pub(crate) labels: Labels,
     /// The value.
-    pub value: f64,
+    pub(crate) value: f64,
 }
 
 /// A whole page.
 #[derive(Debug)]
-pub struct Page {
+pub(crate) struct Page {
     /// In the order of the page.
-    pub samples: Vec<Sample>,
+    pub(crate) samples: Vec<Sample>,
     /// The type of every family.
-    pub types: BTreeMap<String, String>,
+    pub(crate) types: BTreeMap<String, String>,
 }
 
 impl Page {
     /// Reads a page; panics at its first fault, naming the line.
-    pub fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         assert!(text.ends_with('\n'), "the last line has no end");
         let mut page = Self { samples: Vec::new(), types: BTreeMap::new() };
         let (mut family, mut helped) = (String::new(), BTreeSet::new());
@@ -62,19 +62,21 @@ impl Page {
     }
 
     /// The samples of this name.
-    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
+    pub(crate) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Sample> {
         self.samples.iter().filter(move |sample| sample.name == name)
     }
 }
 
 /// Whether this is a name of the family.
 fn belongs(name: &str, family: &str, kind: &str) -> bool {
-    match (name.strip_prefix(family), kind) {
-        (Some(""), "gauge" | "counter" | "untyped") => true,
-        (Some("_bucket" | "_sum" | "_count"), "histogram") => true,
-        (Some("" | "_sum" | "_count"), "summary") => true,
-        _ => false,
-    }
+    let Some(suffix) = name.strip_prefix(family) else { return false };
+    let suffixes: &[&str] = match kind {
+        "gauge" | "counter" | "untyped" => &[""],
+        "histogram" => &["_bucket", "_sum", "_count"],
+        "summary" => &["", "_sum", "_count"],
+        _ => &[],
+    };
+    suffixes.contains(&suffix)
 }
 
 /// `name{label="value",…} value`, without a timestamp.

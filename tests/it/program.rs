@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long anything may take that should take far less.
-pub const BOUND: Duration = Duration::from_secs(30);
+pub(crate) const BOUND: Duration = Duration::from_secs(30);
 
 /// The binary with these arguments, in an environment that holds no one's credentials but the simulator's.
-pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+pub(crate) fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aws-iot-command-exporter"));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for (name, _) in std::env::vars_os() {
@@ -29,12 +29,12 @@ pub fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Comma
 }
 
 /// Runs the binary to its end, which it must reach within [`BOUND`].
-pub fn finish<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+pub(crate) fn finish<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
     Program::start(command(arguments)).output()
 }
 
 /// A running child process.
-pub struct Program {
+pub(crate) struct Program {
     child: Child,
     stdout: Receiver<String>,
     stderr: Receiver<String>,
@@ -43,7 +43,7 @@ pub struct Program {
 
 impl Program {
     /// Starts it and reads what it writes, so that no full pipe ever stops it.
-    pub fn start(mut command: Command) -> Self {
+    pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap_or_else(|fault| panic!("{command:?}: {fault}"));
         let stdout = lines(child.stdout.take().expect("piped"));
         let stderr = lines(child.stderr.take().expect("piped"));
@@ -51,7 +51,7 @@ impl Program {
     }
 
     /// The next line of standard output.
-    pub fn line(&mut self) -> String {
+    pub(crate) fn line(&mut self) -> String {
         match self.stdout.recv_timeout(BOUND) {
             Ok(line) => line,
             Err(_) => panic!("no line on standard output; its log:\n{}", self.log()),
@@ -59,7 +59,7 @@ impl Program {
     }
 
     /// Waits for a line of the log that all these texts are in.
-    pub fn logged(&mut self, texts: &[&str]) -> String {
+    pub(crate) fn logged(&mut self, texts: &[&str]) -> String {
         let deadline = Instant::now() + BOUND;
         loop {
             let line = match self.stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -74,31 +74,31 @@ impl Program {
     }
 
     /// Where it serves, by its log.
-    pub fn address(&mut self) -> SocketAddr {
+    pub(crate) fn address(&mut self) -> SocketAddr {
         let line = self.logged(&["listening", "address="]);
         let text = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
         text.trim_matches('"').parse().unwrap_or_else(|_| panic!("no address in {line}"))
     }
 
     /// Sends a signal by its name.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
         assert!(kill.is_ok_and(|status| status.success()), "kill -{name}");
     }
 
     /// Waits for its end.
-    pub fn wait(&mut self, bound: Duration) -> ExitStatus {
+    pub(crate) fn wait(&mut self, bound: Duration) -> ExitStatus {
         let ended = eventually(bound, || self.child.try_wait().expect("a child"));
         ended.unwrap_or_else(|| panic!("still running after {bound:?}; its log:\n{}", self.log()))
     }
 
     /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
+    pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_some()
     }
 
     /// Waits for its end and takes all it has written.
-    pub fn output(mut self) -> Output {
+    pub(crate) fn output(mut self) -> Output {
         let (mut stdout, mut stderr) = (String::new(), String::new());
         drain(&self.stdout, &mut stdout);
         drain(&self.stderr, &mut stderr);
@@ -107,7 +107,7 @@ impl Program {
     }
 
     /// All it has logged until now.
-    pub fn log(&mut self) -> String {
+    pub(crate) fn log(&mut self) -> String {
         self.seen.extend(self.stderr.try_iter());
         self.seen.join("\n")
     }
@@ -122,7 +122,7 @@ impl Drop for Program {
 }
 
 /// Asks until there is an answer, or `None` past the bound.
-pub fn eventually<T>(bound: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+pub(crate) fn eventually<T>(bound: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + bound;
     loop {
         if let Some(answer) = ask() {

@@ -170,7 +170,7 @@ impl Prometheus {
                 .stderr(Stdio::piped());
             let mut program = Program::start(command);
             let ready = eventually(BOUND, || {
-                let up = http::try_request(free, "GET", "/-/ready", &[]).is_ok_and(|answer| answer.status == 200);
+                let up = http::try_get(free, "/-/ready").is_ok_and(|answer| answer.status == 200);
                 (up || program.has_ended()).then_some(up)
             });
             if ready == Some(true) {
