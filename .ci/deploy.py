@@ -1,5 +1,6 @@
 """Checks deploy/: the manifests against the schemas of several Kubernetes releases and against what the schemas do
-not say, the configuration inside the ConfigMap with the program itself, and the IAM policy.
+not say, the configuration inside the ConfigMap with the program itself, and the IAM policy. Also the configuration of
+Prometheus that the README gives, with promtool.
 
 Usage: python .ci/deploy.py target/debug/aws-iot-command-exporter
 
@@ -20,6 +21,7 @@ import yaml
 RELEASES = ["1.25", "1.29", "1.31", "1.33", "1.35", "1.37"]
 MANIFEST = pathlib.Path("deploy/kubernetes/exporter.yaml")
 POLICY = pathlib.Path("deploy/iam/policy.json")
+README = pathlib.Path("README.md")
 NAME = "aws-iot-command-exporter"
 DRAIN_SECONDS = 10
 
@@ -142,6 +144,20 @@ def config_faults(objects, program):
             yield f"check-config exits with {done.returncode}: {done.stdout}{done.stderr}"
 
 
+def scrape_faults(readme):
+    """The README's configuration of Prometheus."""
+    _, _, rest = readme.partition("```yaml\nscrape_configs:")
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "prometheus.yml"
+        file.write_text("scrape_configs:" + rest.partition("```")[0])
+        done = subprocess.run(["promtool", "check", "config", file], capture_output=True, text=True, timeout=30)
+        jobs = parse(file.read_text())[0]["scrape_configs"] or []
+    if done.returncode != 0:
+        yield f"promtool: {done.stdout}{done.stderr}"
+    if [target for job in jobs for item in job.get("static_configs", []) for target in item["targets"]] != [f"{NAME}:10477"]:
+        yield f"README: does not scrape the Service: {jobs}"
+
+
 def policy_faults(policy):
     """What AWS's own list of actions says, and the least that the program needs."""
     for finding in parliament.analyze_policy_string(json.dumps(policy)).findings:
@@ -226,7 +242,7 @@ def main(program):
     objects = parse(MANIFEST.read_text())
     policy = json.loads(POLICY.read_text())
     faults = [*schema_faults(objects), *manifest_faults(objects), *config_faults(objects, program)]
-    faults += policy_faults(policy)
+    faults += [*policy_faults(policy), *scrape_faults(README.read_text())]
     tries = 0
     for rules, name, twin in broken_manifests(objects):
         tries += 1
@@ -236,6 +252,10 @@ def main(program):
         tries += 1
         if not list(policy_faults(twin)):
             faults.append(f"policy_faults does not see {name}")
+    for old, new in [("static_configs", "static_config"), ("10477", "9100")]:
+        tries += 1
+        if not list(scrape_faults(README.read_text().replace(old, new))):
+            faults.append(f"scrape_faults does not see {new}")
     for text in ["a: 1\na: 2\n", "a: [\n"]:
         tries += 1
         try:

@@ -107,6 +107,15 @@ fn a_good_configuration_is_called_good() {
 }
 
 #[test]
+fn the_configuration_in_the_readme_is_good() {
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a readable README");
+    let block =
+        readme.split("```yaml\n").find(|block| block.starts_with("poll:")).and_then(|rest| rest.split("```").next());
+    let (_folder, flag) = configured(block.expect("a configuration"));
+    ended(&finish(["check-config", flag.trim_start_matches("--config.file=")]), 0);
+}
+
+#[test]
 fn the_schema_is_json_on_standard_output() {
     let output = finish(["config-schema"]);
     ended(&output, 0);
