@@ -21,7 +21,7 @@ def environment(address):
 def configuration(records, reason_codes):
     """A configuration (JSON is YAML too) that names every one of these executions."""
     pairs = [{"target_arn": record["targetArn"], "execution_id": record["executionId"]} for record in records]
-    limits = {"get_requests_per_second": 2000, "concurrency": 32}
+    limits = {"get_requests_per_second": 1000, "concurrency": 32}
     return json.dumps({"limits": limits, "metrics": {"reason_codes": reason_codes}, "executions": pairs}, indent=1)
 
 

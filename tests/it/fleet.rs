@@ -53,7 +53,7 @@ impl Fleet {
     /// A configuration that names every execution.
     pub(crate) fn configuration(&self) -> String {
         let mut text = format!(
-            "poll: {{ interval: 1s }}\nlimits: {{ get_requests_per_second: 2000, concurrency: 32 }}\n\
+            "poll: {{ interval: 1s }}\nlimits: {{ get_requests_per_second: 1000, concurrency: 32 }}\n\
              metrics: {{ reason_codes: {} }}\nexecutions:\n",
             json!(REASON_CODES)
         );
