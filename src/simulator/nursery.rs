@@ -10,7 +10,7 @@ use crate::execution::{Status, Timestamp};
 /// Timeouts that operators choose, in seconds; the first is the service's default.
 const TIMEOUTS: [f64; 9] = [10.0, 30.0, 60.0, 300.0, 600.0, 1800.0, 3600.0, 21_600.0, 43_200.0];
 
-/// What becomes of an execution, and how many in a thousand it becomes of.
+/// What becomes of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Succeeds,
@@ -25,6 +25,7 @@ enum Fate {
     ReportsLate(Status),
 }
 
+/// How many in a thousand come to each end.
 const FATES: [(u64, Fate); 9] = [
     (590, Fate::Succeeds),
     (120, Fate::Fails),

@@ -78,6 +78,7 @@ impl Service {
         if blow.latency_millis > 0 {
             tokio::time::sleep(Duration::from_millis(blow.latency_millis)).await;
         }
+        let given = matches!(blow.effect, Some(Effect::Response { .. }));
         let truth = || admitted.and_then(|()| self.truth(&call));
         let answer = match blow.effect {
             None => truth(),
@@ -90,7 +91,9 @@ impl Service {
             Err(refusal) => (Reply::refusal(&refusal), Some(refusal.code)),
         };
         under_way.answer(reply.status.as_u16(), error.as_deref());
-        reply.set_header("x-amzn-requestid", &request_id(number));
+        if !given {
+            reply.set_header("x-amzn-requestid", &request_id(number));
+        }
         reply
     }
 
