@@ -205,8 +205,8 @@ fn an_empty_file_has_every_default_and_nothing_to_poll() {
 fn what_is_written_is_what_is_meant() {
     let config = Config::parse("exporter.yaml", EXAMPLE).unwrap();
     assert_eq!(config.executions[0].interval, Some(Duration::from_secs(10)));
-    assert_eq!(&*config.executions[0].labels, ["berlin".into()]);
-    assert_eq!(&*config.executions[1].labels, ["".into()]);
+    assert_eq!(&*config.executions[0].labels, [Box::from("berlin")]);
+    assert_eq!(&*config.executions[1].labels, [Box::from("")]);
     assert_eq!(config.executions[1].key.target.resource(), "client/gateway #4");
     assert_eq!(config.discovery[2].by, DiscoverBy::Scope(Scope::new("123456789012", "us-east-1").unwrap()));
     assert_eq!(config.accounts["123456789012"].external_id.as_deref(), Some("an-external-id"));
@@ -216,7 +216,7 @@ fn what_is_written_is_what_is_meant() {
     let campaign = Config::parse("", include_str!("../../config/campaign.yaml")).unwrap();
     assert_eq!(campaign.executions[2].key.target.resource(), "client/press/newark/1");
     assert_eq!(campaign.executions[2].key.target.account_id(), "012345678901");
-    assert_eq!(&*campaign.executions[2].labels, ["newark".into(), "canary".into()]);
+    assert_eq!(&*campaign.executions[2].labels, [Box::from("newark"), Box::from("canary")]);
 }
 
 #[test]

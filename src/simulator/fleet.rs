@@ -58,7 +58,7 @@ impl Place {
         Self { partition: partition.to_owned(), region: region.to_owned(), account_id: account_id.to_owned() }
     }
 
-    /// Two accounts, four Regions, three partitions.
+    /// Four accounts, four Regions, three partitions.
     pub fn world() -> Vec<Self> {
         vec![
             Self::default(),
