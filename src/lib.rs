@@ -16,6 +16,7 @@ pub mod text;
 // Floor 2: decisions and state.
 pub mod cli;
 pub mod config;
+pub mod listing;
 pub mod plan;
 pub mod schedule;
 pub mod shard;
