@@ -34,11 +34,7 @@ pub fn push_head(out: &mut Vec<u8>, format: Format, name: &str, help: &str, kind
         Format::Text004 => (name, kind_name(kind)),
         Format::OpenMetrics100 => open_metrics_name(name, kind),
     };
-    let mut line = |keyword: &str, text: &str| {
-        for part in ["# ", keyword, " ", name, " ", text, "\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
-    };
+    let mut line = |keyword: &str, text: &str| push_all(out, &["# ", keyword, " ", name, " ", text, "\n"]);
     line("HELP", &escape_help(help, format));
     line("TYPE", kind);
     if format == Format::OpenMetrics100 && name.ends_with("_seconds") {
@@ -90,6 +86,13 @@ pub fn unescaped(escaped: &str) -> Cow<'_, str> {
         });
     }
     Cow::Owned(value)
+}
+
+/// Appends pieces of text one after the other.
+pub fn push_all(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
 }
 
 /// Appends milliseconds as seconds with as many of three decimals as are needed, without a float on the way.

@@ -26,6 +26,7 @@ use crate::iot::Iot;
 use crate::poller::Progress;
 use crate::store::{Store, View};
 use crate::telemetry::{Operation, RateKind, Telemetry, Tracked};
+use crate::text::Format;
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -88,22 +89,22 @@ struct Shared {
 #[derive(Debug)]
 struct Active {
     hash: String,
-    exposition: exposition::Settings,
+    exposition: Arc<exposition::Settings>,
 }
 
 impl Active {
     fn new(config: &Config) -> Arc<Self> {
-        Arc::new(Self { hash: config.hash.clone(), exposition: exposition::Settings::new(config) })
+        Arc::new(Self { hash: config.hash.clone(), exposition: Arc::new(exposition::Settings::new(config)) })
     }
 }
 
 impl Shared {
     /// The page of this moment, in chunks. No call to AWS is made for it.
-    fn scrape(&self, format: exposition::Format) -> exposition::Scrape {
+    fn scrape(&self, format: Format) -> exposition::Scrape {
         let (now, view) = (clock::now(), self.store.view());
         self.update_telemetry(&view, now);
-        let active = self.config.borrow().clone();
-        exposition::render(view, &active.exposition, now, format, self.telemetry.text(format))
+        let settings = Arc::clone(&self.config.borrow().exposition);
+        exposition::render(view, settings, now, format, self.telemetry.text(format))
     }
 
     /// The gauges that are a view of the state and not a count of events.

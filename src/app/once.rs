@@ -11,12 +11,12 @@ use super::{Active, AppError, Shared};
 use crate::cli::Once;
 use crate::clock;
 use crate::config::Config;
-use crate::exposition::Format;
 use crate::iot::{self, Iot};
 use crate::plan::Plan;
 use crate::poller::Poller;
 use crate::store::Store;
 use crate::telemetry::{Build, Telemetry};
+use crate::text::Format;
 
 /// Polls every execution once and writes the exposition text to standard output.
 ///

@@ -178,12 +178,12 @@ impl Site {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             return response;
         };
-        let format = exposition::negotiate(text(headers, ACCEPT).as_deref());
+        let format = exposition::format(text(headers, ACCEPT).as_deref());
         let gzip = exposition::accepts_gzip(text(headers, ACCEPT_ENCODING).as_deref());
         let chunks = self.shared.scrape(format);
         let finished = Finished { telemetry: Arc::clone(telemetry), start, _permit: permit };
         let body = if gzip {
-            Body::chunks(Watched { chunks: exposition::gzip(chunks), finished: Some(finished) })
+            Body::chunks(Watched { chunks: exposition::Gzip::new(chunks), finished: Some(finished) })
         } else {
             Body::chunks(Watched { chunks, finished: Some(finished) })
         };

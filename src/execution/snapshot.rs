@@ -12,6 +12,11 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// Who named a reason with this code.
+    pub fn of(code: &str) -> Self {
+        if code.starts_with('$') { Self::Service } else { Self::Device }
+    }
+
     /// The value of the label `origin`.
     pub const fn label(self) -> &'static str {
         match self {
@@ -48,7 +53,7 @@ impl Reason {
 
     /// Who named it.
     pub fn origin(&self) -> Origin {
-        if self.code.starts_with('$') { Origin::Service } else { Origin::Device }
+        Origin::of(&self.code)
     }
 }
 

@@ -99,7 +99,7 @@ mod tests {
             gauge.with_label_values(&[&value, "x"]).set(number);
             gauge.with_label_values(&["", &value]).set(f64::INFINITY);
             let counter = CounterVec::new(Opts::new("b_total", &help), &labels).unwrap();
-            counter.with_label_values(&[&value, &value]).inc_by(number.abs());
+            counter.with_label_values(&[&value, &value]).inc_by(observed.iter().sum());
             let options = HistogramOpts::new("c_seconds", &help).buckets(vec![0.5, 1.0]);
             let histogram = HistogramVec::new(options, &labels[..1]).unwrap();
             for number in observed {
