@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::config::{Config, Limits, Poll};
+use crate::config::{Config, DiscoverBy, Discovery, Limits, Poll};
 use crate::execution::{ExecutionKey, Scope};
 use crate::shard::Shard;
 
@@ -18,8 +18,21 @@ pub struct Plan {
     pub label_names: Vec<String>,
     /// The executions, each once, as many as the cap allows.
     pub executions: Vec<Wanted>,
+    /// `discovery`.
+    pub discoveries: Vec<Discovery>,
+    /// Which of the discovered executions are this exporter's.
+    pub shard: Shard,
     /// How many are left out by the cap.
     pub dropped: usize,
+}
+
+/// The account and Region that a discovery asks.
+pub fn scope_of(by: &DiscoverBy) -> Scope {
+    match by {
+        DiscoverBy::Command(arn) => arn.scope(),
+        DiscoverBy::Target(arn) => arn.scope(),
+        DiscoverBy::Scope(scope) => scope.clone(),
+    }
 }
 
 /// One execution to be polled.
@@ -63,7 +76,15 @@ impl Plan {
             .collect();
         let dropped = executions.len().saturating_sub(limits.executions);
         executions.truncate(limits.executions);
-        Self { poll: config.poll.clone(), limits, label_names: config.metrics.labels.clone(), executions, dropped }
+        Self {
+            poll: config.poll.clone(),
+            limits,
+            label_names: config.metrics.labels.clone(),
+            executions,
+            discoveries: config.discovery.clone(),
+            shard,
+            dropped,
+        }
     }
 
     /// What it asks of each account and Region.
