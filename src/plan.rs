@@ -1,9 +1,9 @@
 //! What is to be polled, and how fast: a configuration, reduced to what the poller needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use crate::config::{Config, DiscoverBy, Discovery, Limits, Poll};
+use crate::config::{Config, ConfiguredExecution, DiscoverBy, Discovery, Limits, Poll};
 use crate::execution::{ExecutionKey, Scope};
 use crate::shard::Shard;
 
@@ -58,15 +58,22 @@ pub struct Demand {
 }
 
 impl Plan {
-    /// The plan of a configuration, for one shard of it.
-    pub fn new(config: &Config, shard: Shard) -> Self {
+    /// The plan of a configuration and its execution files, for one shard of it. An execution that is named more than
+    /// once is polled as it is named first.
+    pub fn new<'a>(
+        config: &'a Config,
+        from_files: impl Iterator<Item = &'a ConfiguredExecution>,
+        shard: Shard,
+    ) -> Self {
         let share = f64::from(shard.count());
         let limits = Limits {
             get_requests_per_second: config.limits.get_requests_per_second / share,
             list_requests_per_second: config.limits.list_requests_per_second / share,
             ..config.limits.clone()
         };
-        let mine = config.executions.iter().filter(|execution| shard.holds(&execution.key));
+        let mut named = HashSet::new();
+        let all = config.executions.iter().chain(from_files);
+        let mine = all.filter(|execution| shard.holds(&execution.key) && named.insert(&execution.key));
         let mut executions: Vec<Wanted> = mine
             .map(|execution| Wanted {
                 key: execution.key.clone(),
@@ -85,6 +92,12 @@ impl Plan {
             shard,
             dropped,
         }
+    }
+
+    /// A Region of it, for calls that are about none in particular.
+    pub fn region(&self) -> Option<String> {
+        let configured = self.executions.first().map(|execution| execution.key.target.region().to_owned());
+        configured.or_else(|| Some(scope_of(&self.discoveries.first()?.by).region.to_string()))
     }
 
     /// What it asks of each account and Region.

@@ -2,6 +2,7 @@
 
 mod bind;
 mod demo;
+mod load;
 mod once;
 mod reload;
 mod routes;
@@ -10,6 +11,7 @@ mod simulate;
 
 pub use bind::BindError;
 pub use demo::demo;
+pub use load::check;
 pub use once::once;
 pub use run::run;
 pub use simulate::simulate;
