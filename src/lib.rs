@@ -7,13 +7,26 @@
 pub mod clock;
 pub mod execution;
 pub mod family;
+pub mod logging;
+pub mod rate;
 pub mod server;
 pub mod simulator;
 pub mod telemetry;
 pub mod text;
 // Floor 2: decisions and state.
+pub mod cli;
 pub mod config;
+pub mod listing;
+pub mod plan;
+pub mod schedule;
+pub mod shard;
 pub mod source;
 pub mod store;
 // Floor 3: the edge.
+pub mod credentials;
 pub mod exposition;
+pub mod iot;
+pub mod page;
+pub mod poller;
+// Floor 4: which tasks live together.
+pub mod app;

@@ -11,6 +11,16 @@ pub enum ListBy {
     Target(TargetArn),
 }
 
+impl ListBy {
+    /// The account and Region to ask.
+    pub fn scope(&self) -> Scope {
+        match self {
+            Self::Command(arn) => arn.scope(),
+            Self::Target(arn) => arn.scope(),
+        }
+    }
+}
+
 /// One page of a listing. `next_token` may be there although `items` is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -37,7 +47,7 @@ pub struct Summary {
 
 /// The control plane, as far as this program asks it. One call is one request: no retries, each within a timeout of
 /// its own, and a failure is an answer like any other.
-pub trait Source: Send + Sync + 'static {
+pub trait Source: Send + Sync {
     /// `GetCommandExecution`.
     fn get_execution(&self, key: &ExecutionKey) -> impl Future<Output = Result<Snapshot, Failure>> + Send;
 

@@ -1,13 +1,40 @@
 //! The configuration: as written in YAML, and, once checked, as meant.
+//!
+//! One line of data: text → `yaml` → located tree → `shape` (against the JSON Schema) → `raw` types → `check` →
+//! [`Config`]. Every step but the first reports all its faults and goes on with what is sound, so that a file shows
+//! all its faults at once, each with its place.
+//!
+//! Rules between keys are only those that no sensible file breaks: `lookback` not below `interval` (else executions
+//! would be missed), one partition an account. A timeout longer than an interval is sensible, and so are more executions
+//! than the cap, which a metric shows, and an interval above `max_staleness`, of which the program warns.
+
+mod account;
+mod check;
+mod discovery;
+pub mod duration;
+mod executions;
+mod fault;
+#[cfg(test)]
+mod fixtures;
+mod load;
+mod raw;
+mod shape;
+mod tree;
+mod yaml;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use crate::execution::{CommandArn, ExecutionKey, Scope, TargetArn};
 use crate::family::Family;
 
-/// A whole configuration, checked.
-#[derive(Clone, Debug, PartialEq)]
+pub use fault::{Fault, Faults, LoadError};
+pub use load::{MAX_CONFIG_BYTES, MAX_EXECUTIONS_BYTES, read_text};
+pub use raw::schema;
+
+/// A whole configuration, checked. The default is that of an empty file, but for the hash.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Config {
     /// `poll`.
     pub poll: Poll,
@@ -38,6 +65,16 @@ pub struct Poll {
     pub max_staleness: Duration,
 }
 
+impl Default for Poll {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            max_staleness: Duration::from_secs(10 * 60),
+        }
+    }
+}
+
 /// `limits`: per account and Region, ceilings for every single second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
@@ -51,8 +88,14 @@ pub struct Limits {
     pub executions: usize,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self { get_requests_per_second: 10.0, list_requests_per_second: 5.0, concurrency: 16, executions: 100_000 }
+    }
+}
+
 /// `accounts.*`: how to get credentials for an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Account {
     /// The role to assume.
     pub role_arn: String,
@@ -60,6 +103,18 @@ pub struct Account {
     pub external_id: Option<String>,
     /// The session's name in CloudTrail.
     pub session_name: String,
+}
+
+/// Without the external ID, which serves as a secret.
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let external_id = self.external_id.as_ref().map(|_| "(hidden)");
+        f.debug_struct("Account")
+            .field("role_arn", &self.role_arn)
+            .field("external_id", &external_id)
+            .field("session_name", &self.session_name)
+            .finish()
+    }
 }
 
 /// One configured pair.
@@ -108,4 +163,10 @@ pub struct Metrics {
     pub per_execution: bool,
     /// Families left out.
     pub disabled: Vec<Family>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { labels: Vec::new(), reason_codes: Vec::new(), per_execution: true, disabled: Vec::new() }
+    }
 }

@@ -11,9 +11,11 @@ impl Timestamp {
         Self(millis)
     }
 
-    /// From whole seconds since the epoch and nanoseconds past them; `None` where the milliseconds do not fit.
+    /// From whole seconds since the epoch and nanoseconds past them, to the nearest millisecond; `None` where that
+    /// does not fit. Rounded and not cut: on the wire `.123` is a float, and the SDK reads it as 122,999,9xx ns.
     pub fn from_parts(seconds: i64, nanos: u32) -> Option<Self> {
-        seconds.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000)).map(Self)
+        let millis = (i64::from(nanos) + 500_000) / 1_000_000;
+        seconds.checked_mul(1000)?.checked_add(millis).map(Self)
     }
 
     /// Milliseconds since the epoch.
@@ -38,7 +40,7 @@ mod tests {
 
     #[test]
     fn keeps_milliseconds_and_refuses_what_does_not_fit() {
-        assert_eq!(Timestamp::from_parts(1_732_000_000, 123_999_999), Some(Timestamp(1_732_000_000_123)));
+        assert_eq!(Timestamp::from_parts(1_732_000_000, 122_999_906), Some(Timestamp(1_732_000_000_123)));
         assert_eq!(Timestamp::from_parts(-1, 500_000_000), Some(Timestamp(-500)));
         assert_eq!(Timestamp::from_parts(i64::MAX, 0), None);
         assert_eq!(Timestamp(0).checked_add_seconds(i64::MAX), None);

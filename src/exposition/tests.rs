@@ -446,7 +446,7 @@ fn own(format: Format) -> String {
     tallies.oldest_open.iter().for_each(|(scope, at)| telemetry.set_oldest_open_observation(scope, *at));
     telemetry.poll_started(Duration::from_millis(250));
     telemetry.heartbeat(ago(1));
-    telemetry.execution_dropped(DropCause::Limit);
+    telemetry.executions_dropped(DropCause::Limit, 1);
     telemetry.scraped(ScrapeCode::Ok, Duration::from_millis(2));
     telemetry.set_credentials_valid("123456789012", true);
     let text = String::from_utf8(telemetry.text(format)).unwrap();

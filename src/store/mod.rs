@@ -29,10 +29,22 @@ pub use view::{Execution, Tallies, View};
 
 /// The handle of a tracked execution, in eight bytes. One that was untracked stays void for ever, also when its place
 /// has gone to another execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     index: u32,
     generation: u32,
+}
+
+impl Slot {
+    /// A slot that no store has given out, for schedules without a store.
+    pub const fn new(index: u32, generation: u32) -> Self {
+        Self { index, generation }
+    }
+
+    /// Its number: small, and dense among the executions that are tracked.
+    pub const fn index(self) -> u32 {
+        self.index
+    }
 }
 
 /// What an answer has changed: what the log wants to know.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::command::{self, Command, CommandList};
 use super::page::{Page, Row, State};
 use super::scope::KnownScope;
-use crate::execution::{FailureReason, Scope, Snapshot, Status, Timestamp};
+use crate::execution::{ExecutionKey, FailureReason, Scope, Snapshot, Status, Timestamp};
 
 /// The whole state at one moment. It shares its memory with the [`super::Store`], which copies what polls change
 /// meanwhile: taking a view holds the store for as long as it takes to count up one reference per 128 executions,
@@ -30,6 +30,11 @@ impl View {
         let page = &self.pages[page];
         let rows = page.rows.iter().enumerate().skip(from).filter(|(_, row)| row.occupied);
         rows.map(move |(place, row)| (place, Execution { view: self, page, place, row }))
+    }
+
+    /// All tracked executions, in the same order.
+    pub fn all(&self) -> impl Iterator<Item = Execution<'_>> {
+        (0..self.pages()).flat_map(|page| self.executions(page, 0)).map(|(_, execution)| execution)
     }
 
     /// How many places there are for commands.
@@ -125,6 +130,12 @@ impl<'a> Execution<'a> {
         let block = self.page.labels.get(self.place);
         let scope = &self.view.scopes[block.scope as usize];
         (&scope.arn_prefix, scope.target(block))
+    }
+
+    /// Which execution it is, read back from its labels.
+    pub fn key(&self) -> ExecutionKey {
+        let block = self.page.labels.get(self.place);
+        self.view.scopes[block.scope as usize].key(block)
     }
 
     /// Its command, where that is known.

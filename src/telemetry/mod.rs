@@ -328,9 +328,9 @@ impl Telemetry {
         self.scheduler_heartbeat.set(seconds(now));
     }
 
-    /// An execution is not tracked although it should be.
-    pub fn execution_dropped(&self, cause: DropCause) {
-        self.executions_dropped.with_label_values(&[cause.label()]).inc();
+    /// So many executions are not tracked although they should be.
+    pub fn executions_dropped(&self, cause: DropCause, count: u64) {
+        self.executions_dropped.with_label_values(&[cause.label()]).inc_by(count);
     }
 
     /// A scrape was answered.

@@ -1,0 +1,321 @@
+//! What is worth listing, and when, within one account and Region. Pure, like [`crate::schedule`].
+//!
+//! One page of `ListCommandExecutions` says of up to 100 executions whether anything has changed, where
+//! `GetCommandExecution` says it of one. A command is listed while that takes fewer calls than asking for each of its
+//! open executions; whatever a configuration wants discovered is listed anyway. A listing begins at the creation of
+//! the oldest execution that is still open, since a filter by status is refused for commands.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::execution::{CommandArn, Timestamp};
+use crate::source::ListBy;
+use crate::store::Slot;
+
+/// What a page holds at the most.
+const PAGE: usize = 100;
+
+/// A listing must save this share of the calls before it replaces single ones, so that small changes do not toggle
+/// it: 5 calls for 4.
+const WORTH: (usize, usize) = (5, 4);
+
+/// How long a listing that failed, or is refused, is left alone.
+const AFTER_FAILURE: Duration = Duration::from_secs(30);
+const AFTER_REFUSAL: Duration = Duration::from_secs(600);
+
+/// A discovery looks this far behind its last pass: the filter has whole minutes, and listings lag.
+const OVERLAP_MILLIS: i64 = 120_000;
+
+/// What a configuration wants discovered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookout {
+    /// How often.
+    pub interval: Duration,
+    /// How far back the first pass reaches.
+    pub lookback: Duration,
+}
+
+/// One call to make: a page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// What is listed.
+    pub by: ListBy,
+    /// From when on.
+    pub since: Timestamp,
+    /// Which page; `None` is the first.
+    pub next_token: Option<String>,
+}
+
+/// How a call went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// A page, and where the next begins.
+    Page(Option<String>),
+    /// The service does not allow it.
+    Refused,
+    /// Anything else.
+    Failed,
+}
+
+/// The listings of one account and Region.
+#[derive(Debug, Default)]
+pub struct Listings {
+    jobs: HashMap<ListBy, Job>,
+    /// Where each open execution is counted.
+    members: HashMap<Slot, (CommandArn, Timestamp)>,
+}
+
+#[derive(Debug, Default)]
+struct Job {
+    lookout: Option<Lookout>,
+    /// Open executions by creation.
+    open: BTreeSet<(Timestamp, Slot)>,
+    /// How often the open executions are to be seen.
+    interval: Duration,
+    /// Pages of the last whole pass.
+    pages: Option<usize>,
+    /// Whether the last decision was to list.
+    worthwhile: bool,
+    due: Duration,
+    calling: bool,
+    pass: Option<Pass>,
+    /// Up to when a whole pass has found what there is.
+    found_until: Option<Timestamp>,
+}
+
+/// A pass under way.
+#[derive(Clone, Debug)]
+struct Pass {
+    since: Timestamp,
+    began: Duration,
+    began_at: Timestamp,
+    next_token: Option<String>,
+    pages: usize,
+}
+
+impl Job {
+    /// Whether to list instead of asking for each.
+    fn decide(&mut self) {
+        let pages = self.pages.unwrap_or_else(|| self.open.len().div_ceil(PAGE)).max(1);
+        let (more, fewer) = if self.worthwhile { (1, 1) } else { WORTH };
+        self.worthwhile = self.open.len() * fewer > pages * more;
+    }
+
+    fn wanted(&self) -> bool {
+        self.worthwhile || self.lookout.is_some()
+    }
+
+    fn every(&self) -> Duration {
+        let lookout = self.lookout.map(|lookout| lookout.interval);
+        let open = self.worthwhile.then_some(self.interval);
+        lookout.into_iter().chain(open).min().unwrap_or(self.interval)
+    }
+
+    fn since(&self, now_at: Timestamp) -> Timestamp {
+        let oldest = self.open.first().filter(|_| self.worthwhile).map(|(created, _)| *created);
+        let lookout = self.lookout.map(|lookout| match self.found_until {
+            Some(until) => Timestamp::from_millis(until.millis().saturating_sub(OVERLAP_MILLIS)),
+            None => {
+                let lookback = i64::try_from(lookout.lookback.as_millis()).unwrap_or(i64::MAX);
+                Timestamp::from_millis(now_at.millis().saturating_sub(lookback))
+            }
+        });
+        oldest.into_iter().chain(lookout).min().unwrap_or(now_at)
+    }
+}
+
+impl Listings {
+    /// What is to be discovered from now on, in place of what was.
+    pub fn set_lookouts(&mut self, lookouts: impl IntoIterator<Item = (ListBy, Lookout)>) {
+        for job in self.jobs.values_mut() {
+            job.lookout = None;
+        }
+        for (by, lookout) in lookouts {
+            self.jobs.entry(by).or_default().lookout = Some(lookout);
+        }
+        self.jobs.retain(|_, job| job.lookout.is_some() || !job.open.is_empty());
+    }
+
+    /// An execution of this command is open since then, and is to be seen so often.
+    pub fn opened(&mut self, slot: Slot, command: &CommandArn, created: Timestamp, interval: Duration) {
+        if self.members.get(&slot).is_some_and(|(known, at)| known == command && *at == created) {
+            return;
+        }
+        self.closed(slot);
+        self.members.insert(slot, (command.clone(), created));
+        let job = self.jobs.entry(ListBy::Command(command.clone())).or_default();
+        job.interval = if job.open.is_empty() { interval } else { job.interval.min(interval) };
+        job.open.insert((created, slot));
+        if !job.worthwhile {
+            job.decide();
+        }
+    }
+
+    /// An execution is no longer open, or no longer tracked.
+    pub fn closed(&mut self, slot: Slot) {
+        let Some((command, created)) = self.members.remove(&slot) else { return };
+        let by = ListBy::Command(command);
+        if let Some(job) = self.jobs.get_mut(&by) {
+            job.open.remove(&(created, slot));
+            job.decide();
+            if job.open.is_empty() && job.lookout.is_none() && !job.calling {
+                self.jobs.remove(&by);
+            }
+        }
+    }
+
+    /// Whether this execution is seen by listing, so that asking for it alone is only a safety net.
+    pub fn covers(&self, slot: Slot) -> bool {
+        let job = self.members.get(&slot).and_then(|(command, _)| self.jobs.get(&ListBy::Command(command.clone())));
+        job.is_some_and(|job| job.worthwhile && job.pages.is_some())
+    }
+
+    /// The next call to make, or when there will be one. A job that is returned waits for [`Listings::answered`].
+    pub fn next(&mut self, now: Duration, now_at: Timestamp) -> Result<Call, Option<Duration>> {
+        let ready = self.jobs.iter_mut().filter(|(_, job)| job.wanted() && !job.calling);
+        // The one that waits longest; a pass under way is finished first, so that its pages are of one age.
+        let Some((by, job)) = ready.min_by_key(|(_, job)| (job.pass.is_none(), job.due)) else { return Err(None) };
+        if job.pass.is_none() && job.due > now {
+            return Err(Some(job.due));
+        }
+        let since = job.since(now_at);
+        let first = || Pass { since, began: now, began_at: now_at, next_token: None, pages: 0 };
+        let pass = job.pass.get_or_insert_with(first);
+        let call = Call { by: by.clone(), since: pass.since, next_token: pass.next_token.clone() };
+        job.calling = true;
+        Ok(call)
+    }
+
+    /// A call has ended. Answers whether it was the last of a whole pass.
+    pub fn answered(&mut self, by: &ListBy, answer: Answer, now: Duration) -> bool {
+        let Some(job) = self.jobs.get_mut(by) else { return false };
+        job.calling = false;
+        let Some(mut pass) = job.pass.take() else { return false };
+        match answer {
+            Answer::Page(next_token) => {
+                pass.pages += 1;
+                if next_token.is_some() {
+                    pass.next_token = next_token;
+                    job.pass = Some(pass);
+                    return false;
+                }
+                job.pages = Some(pass.pages);
+                job.found_until = Some(pass.began_at);
+                job.due = pass.began + job.every();
+                job.decide();
+                true
+            }
+            Answer::Refused | Answer::Failed => {
+                let refused = answer == Answer::Refused;
+                job.due = now + if refused { AFTER_REFUSAL } else { AFTER_FAILURE };
+                // Until a pass succeeds, the executions are asked for one by one.
+                job.pages = None;
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(30);
+    const NOW: Timestamp = Timestamp::from_millis(10_000_000);
+
+    fn command(name: &str) -> CommandArn {
+        CommandArn::parse(&format!("arn:aws:iot:eu-central-1:123456789012:command/{name}")).expect("well-formed")
+    }
+
+    fn by(name: &str) -> ListBy {
+        ListBy::Command(command(name))
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn open(listings: &mut Listings, name: &str, slots: std::ops::Range<u32>) {
+        for index in slots {
+            let created = Timestamp::from_millis(9_000_000 + i64::from(index));
+            listings.opened(Slot::new(index, 0), &command(name), created, INTERVAL);
+        }
+    }
+
+    fn pages(listings: &mut Listings, name: &str, count: usize, now: Duration) {
+        for page in 1..=count {
+            let call = listings.next(now, NOW).expect("a call");
+            assert_eq!(call.by, by(name));
+            let token = (page < count).then(|| format!("token {page}"));
+            assert_eq!(listings.answered(&by(name), Answer::Page(token), now), page == count);
+        }
+    }
+
+    #[test]
+    fn a_command_is_listed_once_that_takes_fewer_calls() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..1);
+        assert_eq!(listings.next(at(0), NOW), Err(None), "one Get is as good as one page");
+        open(&mut listings, "reboot", 1..300);
+        assert!(!listings.covers(Slot::new(0, 0)), "no pass has shown yet what it takes");
+        let call = listings.next(at(0), NOW).expect("a call");
+        assert_eq!(call, Call { by: by("reboot"), since: Timestamp::from_millis(9_000_000), next_token: None });
+        assert_eq!(listings.next(at(0), NOW), Err(None), "one page at a time");
+        listings.answered(&by("reboot"), Answer::Page(Some("+/=".into())), at(1));
+        assert_eq!(listings.next(at(1), NOW).expect("a call").next_token.as_deref(), Some("+/="));
+        listings.answered(&by("reboot"), Answer::Page(None), at(2));
+        assert!(listings.covers(Slot::new(0, 0)));
+        assert_eq!(listings.next(at(2), NOW), Err(Some(at(30))), "from start to start");
+    }
+
+    #[test]
+    fn few_open_among_many_ended_are_asked_one_by_one() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        for index in 0..297 {
+            listings.closed(Slot::new(index, 0));
+        }
+        assert!(!listings.covers(Slot::new(299, 0)), "three pages for three executions save nothing");
+        assert_eq!(listings.next(at(60), NOW), Err(None));
+    }
+
+    #[test]
+    fn a_refusal_is_left_alone_and_covers_nobody() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        assert!(listings.next(at(30), NOW).is_ok());
+        listings.answered(&by("reboot"), Answer::Refused, at(31));
+        assert!(!listings.covers(Slot::new(0, 0)));
+        assert_eq!(listings.next(at(32), NOW), Err(Some(at(631))));
+    }
+
+    #[test]
+    fn a_discovery_reaches_back_once_and_then_only_to_its_last_pass() {
+        let mut listings = Listings::default();
+        let lookout = Lookout { interval: INTERVAL, lookback: at(5_000) };
+        listings.set_lookouts([(by("reboot"), lookout)]);
+        assert_eq!(listings.next(at(0), NOW).expect("a call").since, Timestamp::from_millis(5_000_000));
+        listings.answered(&by("reboot"), Answer::Page(None), at(1));
+        let later = Timestamp::from_millis(10_030_000);
+        assert_eq!(listings.next(at(30), later).expect("a call").since, Timestamp::from_millis(10_000_000 - 120_000));
+        listings.set_lookouts([]);
+        assert_eq!(listings.next(at(90), later), Err(None));
+    }
+
+    #[test]
+    fn the_longest_waiting_goes_first_and_a_pass_is_finished_before_another_begins() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        open(&mut listings, "update", 300..600);
+        pages(&mut listings, "update", 3, at(10));
+        let call = listings.next(at(41), NOW).expect("a call");
+        assert_eq!(call.by, by("reboot"), "due at 30, the other at 40");
+        listings.answered(&by("reboot"), Answer::Page(Some("2".into())), at(41));
+        assert_eq!(listings.next(at(41), NOW).expect("a call").by, by("reboot"));
+    }
+}
