@@ -3,7 +3,7 @@
 //!
 //! Every tracked execution has one next poll, waiting or due. Of the due ones, those aimed at a deadline go first
 //! (each execution has only one, so they cannot starve the others for ever), then those never polled, then the
-//! refreshes, oldest first; and every [`REFRESH_SHARE`]th call goes to a refresh whatever else is due.
+//! refreshes, oldest first; and every `REFRESH_SHARE`th call goes to a refresh whatever else is due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

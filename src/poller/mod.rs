@@ -1,4 +1,4 @@
-//! Polls what the plan wants. One [`Lane`](lane::Lane) per account and Region, so that one that hangs slows no
+//! Polls what the plan wants. One `Lane` per account and Region, so that one that hangs slows no
 //! other; each lane owns its schedule, its rate limit and its calls in flight.
 
 mod bulk;
