@@ -9,7 +9,6 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::{LaneProgress, Shared};
-use crate::clock;
 use crate::execution::{ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
 use crate::plan::Plan;
 use crate::rate::RateLimit;
@@ -93,20 +92,22 @@ impl<S: Source + 'static> Lane<S> {
         }
     }
 
-    /// Polls until the updates end.
-    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) {
+    /// Polls until the updates end; answers with its account and Region.
+    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) -> Scope {
         // Before the first update there is nothing to report: a lane without executions has asked all of them.
         match updates.recv().await {
             Some(update) => self.apply(update),
-            None => return,
+            None => return self.scope,
         }
         loop {
             let wake = self.start_calls();
             self.report();
             tokio::select! {
+                // What was removed must not be asked once more.
+                biased;
                 update = updates.recv() => match update {
                     Some(update) => self.apply(update),
-                    None => return,
+                    None => return self.scope,
                 },
                 Some(ended) = self.calls.join_next_with_id() => self.ended(ended),
                 () = tokio::time::sleep_until(wake) => {}
@@ -181,7 +182,7 @@ impl<S: Source + 'static> Lane<S> {
         };
         let Some(slot) = self.calling.remove(&id) else { return };
         let Polled { outcome, took } = polled;
-        let (now, wall) = (self.now(), clock::now());
+        let (now, wall) = (self.now(), (self.shared.wall)());
         let reason = outcome.as_ref().err().map(|failure| failure.reason);
         self.shared.telemetry.api_request(
             &self.scope,
@@ -267,8 +268,11 @@ fn log_outcome(key: &ExecutionKey, outcome: &Result<Snapshot, Failure>, before: 
 /// What the schedule has to know of an outcome.
 fn observed(outcome: &Result<Snapshot, Failure>, now: Timestamp) -> Observed {
     match outcome {
-        Ok(snapshot) if snapshot.is_terminal() || snapshot.expiration.is_some_and(|end| end <= now) => Observed::Final,
-        Ok(snapshot) if snapshot.status == Status::TimedOut => Observed::TimedOut,
+        Ok(snapshot) if snapshot.is_terminal() => Observed::Final,
+        Ok(snapshot) if snapshot.status == Status::TimedOut => {
+            let expired = snapshot.expiration.is_some_and(|end| end <= now);
+            if expired { Observed::Final } else { Observed::TimedOut }
+        }
         Ok(snapshot) => {
             Observed::Open { until_deadline: snapshot.deadline().and_then(|deadline| deadline.checked_since(now)) }
         }
