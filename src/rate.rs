@@ -12,7 +12,8 @@ use std::time::Duration;
 pub struct RateLimit {
     configured: f64,
     current: f64,
-    next: Duration,
+    /// When the last call started, or, after a throttled one, from when on the next is spaced.
+    last: Option<Duration>,
     /// Up to when the increase has been credited.
     credited: Duration,
     decreased: Option<Duration>,
@@ -38,16 +39,13 @@ impl RateLimit {
 
     /// At most `per_second` calls in any second; more than 0.
     pub fn new(per_second: f64) -> Self {
-        Self {
-            configured: per_second,
-            current: per_second,
-            next: Duration::ZERO,
-            credited: Duration::ZERO,
-            decreased: None,
-        }
+        Self { configured: per_second, current: per_second, last: None, credited: Duration::ZERO, decreased: None }
     }
 
-    /// A new ceiling, from a changed configuration.
+    /// No two calls are further apart than this, however low the rate: schedules stay within what a clock can say.
+    const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
+
+    /// A new ceiling, from a changed configuration. It holds for the pause that is under way, too.
     pub fn configure(&mut self, per_second: f64) {
         self.current = (self.current * per_second / self.configured).min(per_second);
         self.configured = per_second;
@@ -65,19 +63,19 @@ impl RateLimit {
 
     /// When the next call may start.
     pub fn ready_at(&self) -> Duration {
-        self.next
+        self.last.map_or(Duration::ZERO, |last| last.saturating_add(self.pause()))
     }
 
     /// A call starts. The next is spaced from it, and not from when it was allowed: what was not used is lost.
     pub fn take(&mut self, now: Duration) {
-        self.next = now.max(self.next) + Duration::from_secs_f64(Self::HEADROOM / self.current);
+        self.last = Some(now.max(self.ready_at()));
     }
 
     /// The service has throttled a call.
     pub fn throttled(&mut self, now: Duration) {
         if self.decreased.is_none_or(|before| now >= before + Self::ONE_DECREASE_IN) {
             self.current = (self.current * Self::DECREASE).max(self.configured * Self::FLOOR);
-            self.next = self.next.max(now + Duration::from_secs_f64(Self::HEADROOM / self.current));
+            self.last = self.last.max(Some(now));
             self.decreased = Some(now);
         }
         self.credited = now;
@@ -90,6 +88,11 @@ impl RateLimit {
             self.current = (self.current + gained).min(self.configured);
             self.credited = now;
         }
+    }
+
+    fn pause(&self) -> Duration {
+        let pause = Duration::try_from_secs_f64(Self::HEADROOM / self.current);
+        pause.map_or(Self::LONGEST_PAUSE, |pause| pause.min(Self::LONGEST_PAUSE))
     }
 }
 

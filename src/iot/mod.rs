@@ -19,6 +19,7 @@ use aws_sdk_iot::config::{
     Credentials, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use aws_sdk_iot::types::TimeFilter;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::Account;
 use crate::credentials::Keeper;
@@ -168,25 +169,28 @@ impl Iot {
     }
 
     /// Runs one call with the credentials that are there now, and has them renewed where the service refuses them.
+    /// One timeout covers both waiting for a first load of them and the call.
     async fn ask<T, E, Fut>(&self, scope: &Scope, call: impl FnOnce(Client) -> Fut) -> Result<T, Failure>
     where
         Fut: Future<Output = Result<T, aws_sdk_iot::error::SdkError<E>>>,
         E: aws_sdk_iot::error::ProvideErrorMetadata + std::error::Error + 'static,
     {
         let (client, keeper) = self.client(scope);
-        let within = self.lock().timeout;
-        match tokio::time::timeout(within, keeper.current()).await {
+        let deadline = Instant::now() + self.lock().timeout;
+        match timeout_at(deadline, keeper.current()).await {
             Ok(Ok(_)) => {}
             Ok(Err(why)) => return Err(Failure::new(FailureReason::Credentials, why.to_string())),
             Err(_) => return Err(Failure::new(FailureReason::Credentials, "still loading")),
         }
-        call(client).await.map_err(|error| {
-            let failure = failure::classify(&error);
-            if failure.reason == FailureReason::Credentials {
-                keeper.invalidate();
-            }
-            failure
-        })
+        let failure = match timeout_at(deadline, call(client)).await {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(error)) => failure::classify(&error),
+            Err(_) => Failure::new(FailureReason::Timeout, "no whole answer in time"),
+        };
+        if failure.reason == FailureReason::Credentials {
+            keeper.invalidate();
+        }
+        Err(failure)
     }
 }
 

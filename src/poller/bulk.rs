@@ -2,7 +2,6 @@
 
 use super::found::leaves;
 use super::lane::{Lane, observed};
-use crate::clock;
 use crate::execution::{Failure, FailureReason, Snapshot, Status};
 use crate::listing::{Answer, Call};
 use crate::source::{Page, Source, Summary};
@@ -91,7 +90,7 @@ impl<S: Source + 'static> Lane<S> {
         if known.is_terminal() || !self.schedule.holds(slot) {
             return;
         }
-        let (now, wall) = (self.now(), clock::now());
+        let (now, wall) = (self.now(), self.wall());
         match news(&known, summary) {
             News::Outdated => {}
             News::Partial => self.schedule.urge(slot, now),
@@ -110,7 +109,7 @@ impl<S: Source + 'static> Lane<S> {
     /// Begins to track an execution that nobody has configured.
     fn discover(&mut self, call: &Call, summary: &Summary) {
         let Some(retain) = self.discovery.retain(&call.by) else { return };
-        let (now, wall) = (self.now(), clock::now());
+        let (now, wall) = (self.now(), self.wall());
         let known_before = summary.created.is_none_or(|created| created < call.found_since);
         let over = summary.completed.is_some_and(|ended| leaves(ended, retain) <= wall);
         if known_before || over || !self.settings.shard.holds(&summary.key) {

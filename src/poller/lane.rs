@@ -12,7 +12,6 @@ use super::discovery::Discovery;
 use super::found::Found;
 use super::health::Health;
 use super::{LaneProgress, Rate, Shared};
-use crate::clock;
 use crate::config;
 use crate::execution::{CommandArn, ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
 use crate::listing::{self, Listings};
@@ -128,18 +127,20 @@ impl<S: Source + 'static> Lane<S> {
         }
     }
 
-    /// Polls until the updates end.
-    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) {
+    /// Polls until the updates end; answers with its account and Region.
+    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) -> Scope {
         // Before the first update there is nothing to report: a lane without executions has asked all of them.
         match updates.recv().await {
             Some(update) => self.apply(update),
-            None => return,
+            None => return self.scope,
         }
         loop {
             self.leave();
             let wake = self.start_calls();
             self.report();
             tokio::select! {
+                // What was removed must not be asked once more.
+                biased;
                 update = updates.recv() => match update {
                     Some(update) => self.apply(update),
                     None => break,
@@ -151,6 +152,7 @@ impl<S: Source + 'static> Lane<S> {
         for slot in self.found.slots() {
             self.shared.store.untrack(slot);
         }
+        self.scope
     }
 
     fn apply(&mut self, update: Update) {
@@ -207,7 +209,7 @@ impl<S: Source + 'static> Lane<S> {
         if self.list_rate.ready_at() > now || self.calls.len() >= self.settings.limits.concurrency {
             return Err(Some(self.list_rate.ready_at()));
         }
-        let call = self.listings.next(now, clock::now())?;
+        let call = self.listings.next(now, self.wall())?;
         self.list_rate.take(now);
         let listing::Call { by, since, next_token, .. } = call.clone();
         self.call(Call::List(call), move |source| async move {
@@ -281,7 +283,7 @@ impl<S: Source + 'static> Lane<S> {
 
     /// Takes in the outcome of a poll: keeps it, and plans the next.
     fn polled(&mut self, slot: Slot, outcome: &Result<Snapshot, Failure>) {
-        let (now, wall) = (self.now(), clock::now());
+        let (now, wall) = (self.now(), self.wall());
         if self.shared.store.record(slot, outcome, wall).is_none() {
             return;
         }
@@ -318,7 +320,7 @@ impl<S: Source + 'static> Lane<S> {
 
     /// Untracks found executions that have been shown for long enough.
     fn leave(&mut self) {
-        for slot in self.found.leave(clock::now()) {
+        for slot in self.found.leave(self.wall()) {
             self.shared.store.untrack(slot);
             self.forget(slot);
         }
@@ -349,6 +351,10 @@ impl<S: Source + 'static> Lane<S> {
     pub(super) fn now(&self) -> Duration {
         self.shared.start.elapsed()
     }
+
+    pub(super) fn wall(&self) -> Timestamp {
+        (self.shared.wall)()
+    }
 }
 
 async fn get<S: Source>(source: &S, key: &ExecutionKey) -> Result<Answer, Failure> {
@@ -358,8 +364,11 @@ async fn get<S: Source>(source: &S, key: &ExecutionKey) -> Result<Answer, Failur
 /// What the schedule has to know of an outcome.
 pub(super) fn observed(outcome: &Result<Snapshot, Failure>, now: Timestamp) -> Observed {
     match outcome {
-        Ok(snapshot) if snapshot.is_terminal() || snapshot.expiration.is_some_and(|end| end <= now) => Observed::Final,
-        Ok(snapshot) if snapshot.status == Status::TimedOut => Observed::TimedOut,
+        Ok(snapshot) if snapshot.is_terminal() => Observed::Final,
+        Ok(snapshot) if snapshot.status == Status::TimedOut => {
+            let expired = snapshot.expiration.is_some_and(|end| end <= now);
+            if expired { Observed::Final } else { Observed::TimedOut }
+        }
         Ok(snapshot) => {
             Observed::Open { until_deadline: snapshot.deadline().and_then(|deadline| deadline.checked_since(now)) }
         }

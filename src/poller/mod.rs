@@ -16,7 +16,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::execution::Scope;
+use crate::clock;
+use crate::execution::{Scope, Timestamp};
 use crate::plan::{Plan, scope_of};
 use crate::source::Source;
 use crate::store::{Slot, Store};
@@ -80,12 +81,16 @@ impl Progress {
     }
 }
 
+/// Says when an answer came, for the store, and how far a deadline is away. Schedules do not depend on it.
+type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// What every lane shares.
 struct Shared<S> {
     source: Arc<S>,
     store: Arc<Store>,
     telemetry: Arc<Telemetry>,
     start: Instant,
+    wall: WallClock,
     once: bool,
     lanes: Arc<Mutex<HashMap<Scope, LaneProgress>>>,
     first_pass: watch::Sender<bool>,
@@ -107,18 +112,29 @@ impl<S> Shared<S> {
 pub struct Poller<S> {
     shared: Arc<Shared<S>>,
     updates: HashMap<Scope, mpsc::UnboundedSender<Update>>,
-    lanes: JoinSet<()>,
+    /// Each answers with the account and Region it was for.
+    lanes: JoinSet<Scope>,
     tracked: HashMap<Slot, Scope>,
 }
 
 impl<S: Source + 'static> Poller<S> {
     /// A poller without a plan. With `once`, every execution is polled a single time.
     pub fn new(source: Arc<S>, store: Arc<Store>, telemetry: Arc<Telemetry>, once: bool) -> (Self, Progress) {
+        Self::with_wall_clock(source, store, telemetry, once, Arc::new(clock::now))
+    }
+
+    fn with_wall_clock(
+        source: Arc<S>,
+        store: Arc<Store>,
+        telemetry: Arc<Telemetry>,
+        once: bool,
+        wall: WallClock,
+    ) -> (Self, Progress) {
         let (sender, first_pass) = watch::channel(false);
         let lanes = Arc::new(Mutex::new(HashMap::new()));
         let progress = Progress { lanes: Arc::clone(&lanes), first_pass };
         let start = Instant::now();
-        let shared = Shared { source, store, telemetry, start, once, lanes, first_pass: sender };
+        let shared = Shared { source, store, telemetry, start, wall, once, lanes, first_pass: sender };
         let poller =
             Self { shared: Arc::new(shared), updates: HashMap::new(), lanes: JoinSet::new(), tracked: HashMap::new() };
         (poller, progress)
@@ -138,8 +154,19 @@ impl<S: Source + 'static> Poller<S> {
                 () = shutdown.cancelled() => return Ok(()),
                 Some(plan) = plans.recv() => self.apply(plan),
                 // A lane ends when its account and Region have nothing left to poll; anything else is a panic.
-                Some(Err(error)) = self.lanes.join_next() => return Err(PollerError(error)),
+                Some(ended) = self.lanes.join_next() => self.forget(&ended.map_err(PollerError)?),
             }
+        }
+    }
+
+    /// Removes the metrics of an account and Region that are no longer asked.
+    fn forget(&self, scope: &Scope) {
+        if self.updates.contains_key(scope) {
+            return;
+        }
+        self.shared.telemetry.forget_scope(scope);
+        if !self.updates.keys().any(|other| other.account_id == scope.account_id) {
+            self.shared.telemetry.forget_account(&scope.account_id);
         }
     }
 
