@@ -40,11 +40,10 @@ pub async fn once(flags: &Once, shutdown: CancellationToken) -> Result<(), AppEr
     let telemetry = Arc::new(Telemetry::new(Build::THIS));
     loaded_into(&telemetry, &config, loader.file_counts());
     let (_active, receiver) = watch::channel(Active::new(&config));
-    let (poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), true);
-    let (plans, planned) = mpsc::channel(1);
+    let (mut poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), true);
     let polled = plan.executions.len() as u64;
-    // The channel is empty and the poller's end is at hand.
-    let _ = plans.send(plan).await;
+    poller.apply(plan);
+    let (_plans, planned) = mpsc::channel(1);
     tokio::select! {
         ended = poller.run(planned, shutdown) => ended?,
         () = progress.first_pass() => {}

@@ -99,12 +99,12 @@ pub(super) async fn serve(
     loaded_into(&telemetry, &config, loader.as_ref().map(|(loader, _)| loader.file_counts()).unwrap_or_default());
     let (active, receiver) = watch::channel(Active::new(&config));
     drop(config);
-    let (poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), false);
+    let (mut poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), false);
     let shared = Shared { store, telemetry, progress, iot, config: receiver };
 
+    // Before anything is served: every execution has its series from the start.
+    poller.apply(plan);
     let (plans, planned) = mpsc::channel(1);
-    // The channel is empty and the poller's end is at hand.
-    let _ = plans.send(plan).await;
     let (requests, requested) = mpsc::channel(1);
     let mut tasks: JoinSet<Result<(), AppError>> = JoinSet::new();
     let stop = shutdown.child_token();

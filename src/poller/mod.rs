@@ -170,7 +170,8 @@ impl<S: Source + 'static> Poller<S> {
         }
     }
 
-    fn apply(&mut self, plan: Plan) {
+    /// Takes over a plan. When it returns, every execution of it is in the store.
+    pub fn apply(&mut self, plan: Plan) {
         if plan.dropped > 0 {
             let limit = plan.limits.executions;
             tracing::error!(dropped = plan.dropped, limit, "limits.executions leaves executions out");
