@@ -210,3 +210,6 @@ impl<S: Source + 'static> Poller<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
