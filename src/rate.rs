@@ -148,6 +148,28 @@ mod tests {
         assert!(f64::from(calls) > 0.7 * 36_000.0, "and most of what is free is used: {calls}");
     }
 
+    #[test]
+    fn a_changed_ceiling_holds_for_the_pause_under_way() {
+        let mut rate = RateLimit::new(0.01);
+        rate.take(seconds(5.0));
+        assert!(rate.ready_at() > seconds(100.0));
+        rate.configure(10.0);
+        assert_eq!(rate.ready_at(), seconds(5.102));
+        rate.configure(1.0);
+        assert_eq!(rate.ready_at(), seconds(6.02));
+    }
+
+    #[test]
+    fn no_rate_is_too_small_for_the_clock() {
+        for tiny in [1e-9, 1e-30, f64::MIN_POSITIVE, f64::from_bits(1)] {
+            let mut rate = RateLimit::new(tiny);
+            rate.take(seconds(1.0));
+            rate.throttled(seconds(2.0));
+            rate.take(seconds(3.0));
+            assert!(rate.ready_at() <= seconds(3.0 * 24.0 * 3600.0), "{tiny}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_second_holds_more_calls_than_the_limit(

@@ -86,6 +86,7 @@ enum Urgency {
 #[derive(Debug)]
 struct Entry {
     interval: Duration,
+    /// Where it is known and has not passed when last seen.
     deadline: Option<Duration>,
     /// Polls answered by 404 in a row.
     missed: u32,
@@ -213,10 +214,15 @@ impl Schedule {
         entry.missed = if observed == Observed::NotFound { entry.missed.saturating_add(1) } else { 0 };
         let plan = match observed {
             Observed::Open { until_deadline } => {
-                entry.deadline = until_deadline.map(|millis| offset(now, millis));
-                Some(after_open(entry.deadline, interval, now))
+                let left = until_deadline.and_then(|millis| u64::try_from(millis).ok());
+                entry.deadline = left.map(|millis| now.saturating_add(Duration::from_millis(millis)));
+                Some(after_open(until_deadline, interval, now))
             }
-            Observed::Failed => Some(after_open(entry.deadline.filter(|deadline| *deadline > now), interval, now)),
+            Observed::Failed => {
+                let left = entry.deadline.and_then(|deadline| deadline.checked_sub(now));
+                let left = left.map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+                Some(after_open(left, interval, now))
+            }
             Observed::TimedOut => {
                 let slow = (entry.interval * SLOW).min(slowest.max(entry.interval));
                 Some((now + slow, Urgency::Refresh))
@@ -254,25 +260,21 @@ impl Schedule {
 }
 
 /// The next poll of an open execution: after the interval; just after the deadline where that is sooner; and, past
-/// the deadline, after pauses that begin short and double.
-fn after_open(deadline: Option<Duration>, interval: Duration, now: Duration) -> (Duration, Urgency) {
-    let regular = now + interval;
-    match deadline {
-        Some(deadline) if deadline + DEADLINE_GRACE > now => {
-            let aimed = deadline + DEADLINE_GRACE;
-            if aimed < regular { (aimed, Urgency::Deadline) } else { (regular, Urgency::Refresh) }
+/// the deadline, after pauses that begin short and double. The deadline is so many milliseconds away, and may lie
+/// before the clock's start.
+fn after_open(until_deadline: Option<i64>, interval: Duration, now: Duration) -> (Duration, Urgency) {
+    let pause = until_deadline.map(|millis| {
+        let distance = Duration::from_millis(millis.unsigned_abs());
+        match millis {
+            0.. => distance.saturating_add(DEADLINE_GRACE),
+            _ if distance < DEADLINE_GRACE => DEADLINE_GRACE - distance,
+            _ => distance.max(OVERDUE_PAUSE),
         }
-        Some(deadline) => {
-            let pause = (now - deadline).max(OVERDUE_PAUSE);
-            if pause < interval { (now + pause, Urgency::Deadline) } else { (regular, Urgency::Refresh) }
-        }
-        None => (regular, Urgency::Refresh),
+    });
+    match pause {
+        Some(pause) if pause < interval => (now + pause, Urgency::Deadline),
+        _ => (now + interval, Urgency::Refresh),
     }
-}
-
-fn offset(now: Duration, millis: i64) -> Duration {
-    let distance = Duration::from_millis(millis.unsigned_abs());
-    if millis < 0 { now.saturating_sub(distance) } else { now.saturating_add(distance) }
 }
 
 #[cfg(test)]
@@ -324,6 +326,14 @@ mod tests {
         for (observed, next) in cases {
             assert_eq!(next_after(observed), next, "{observed:?}");
         }
+    }
+
+    #[test]
+    fn what_was_overdue_long_before_the_start_is_nothing_urgent() {
+        let mut schedule = one();
+        schedule.next(at(30.0));
+        schedule.polled(slot(0), Observed::Open { until_deadline: Some(-60_000) }, 1.0, at(30.0));
+        assert_eq!(schedule.next(at(30.0)), Next::At(at(60.0)));
     }
 
     #[test]

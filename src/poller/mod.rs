@@ -231,3 +231,6 @@ impl<S: Source + 'static> Poller<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
