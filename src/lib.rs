@@ -28,5 +28,6 @@ pub mod exposition;
 pub mod iot;
 pub mod page;
 pub mod poller;
+pub mod watch;
 // Floor 4: which tasks live together.
 pub mod app;

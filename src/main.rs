@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use aws_iot_command_exporter::app::{self, AppError};
 use aws_iot_command_exporter::cli::{CheckConfig, Cli, Command, LogFlags};
-use aws_iot_command_exporter::config::{self, Config};
+use aws_iot_command_exporter::config;
 use aws_iot_command_exporter::logging;
 
 const FAILED: u8 = 1;
@@ -84,8 +84,8 @@ fn check_config(check: &CheckConfig) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
     for file in &check.files {
-        let written = match Config::load(file) {
-            Ok(config) => writeln!(out, "{}: OK, {} executions", file.display(), config.executions.len()),
+        let written = match app::check(file) {
+            Ok(executions) => writeln!(out, "{}: OK, {executions} executions", file.display()),
             Err(error) => {
                 code = ExitCode::from(BAD_INPUT);
                 writeln!(out, "{error}")

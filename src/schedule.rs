@@ -3,7 +3,7 @@
 //!
 //! Every tracked execution has one next poll, waiting or due. Of the due ones, those aimed at a deadline go first
 //! (each execution has only one, so they cannot starve the others for ever), then those never polled, then the
-//! refreshes, oldest first; and every [`REFRESH_SHARE`]th call goes to a refresh whatever else is due.
+//! refreshes, oldest first; and every `REFRESH_SHARE`th call goes to a refresh whatever else is due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,6 +26,9 @@ const OVERDUE_PAUSE: Duration = Duration::from_secs(2);
 /// Executions that hardly ever change again, timed out by the service or not found, are asked this many times less
 /// often.
 const SLOW: u32 = 10;
+
+/// An execution that listings see is asked for alone once it was not seen for this many intervals.
+const SAFETY_NET: u32 = 2;
 
 /// What a poll has shown, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +90,7 @@ struct Entry {
     /// Polls answered by 404 in a row.
     missed: u32,
     polled: bool,
+    calling: bool,
     urgency: Urgency,
     /// Entries of the heaps with another version are out of date.
     version: u32,
@@ -120,7 +124,15 @@ impl Schedule {
             entry.interval = interval;
             return;
         }
-        let entry = Entry { interval, deadline: None, missed: 0, polled: false, urgency: Urgency::New, version: 0 };
+        let entry = Entry {
+            interval,
+            deadline: None,
+            missed: 0,
+            polled: false,
+            calling: false,
+            urgency: Urgency::New,
+            version: 0,
+        };
         self.entries.insert(slot, entry);
         self.unasked += 1;
         self.plan(slot, now, Urgency::New);
@@ -130,6 +142,24 @@ impl Schedule {
     pub fn untrack(&mut self, slot: Slot) {
         if self.entries.remove(&slot).is_some_and(|entry| !entry.polled) {
             self.unasked -= 1;
+        }
+    }
+
+    /// Whether it holds this execution.
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.entries.contains_key(&slot)
+    }
+
+    /// How often an execution is asked for while it is open.
+    pub fn interval(&self, slot: Slot) -> Option<Duration> {
+        self.entries.get(&slot).map(|entry| entry.interval)
+    }
+
+    /// Something has changed that only a poll explains: it is due now. One that is being polled already is not asked
+    /// again for it.
+    pub fn urge(&mut self, slot: Slot, now: Duration) {
+        if self.entries.get(&slot).is_some_and(|entry| entry.polled && !entry.calling) {
+            self.plan(slot, now, Urgency::New);
         }
     }
 
@@ -145,7 +175,8 @@ impl Schedule {
         let order = if refresh_first { [2, 0, 1] } else { [0, 1, 2] };
         for class in order {
             while let Some(Reverse((due, slot, version))) = self.due[class].pop() {
-                if self.entries.get(&slot).is_some_and(|entry| entry.version == version) {
+                if let Some(entry) = self.entries.get_mut(&slot).filter(|entry| entry.version == version) {
+                    entry.calling = true;
                     self.since_refresh = if class == 2 { 0 } else { self.since_refresh + 1 };
                     return Next::Poll { slot, late: now.saturating_sub(due) };
                 }
@@ -160,11 +191,25 @@ impl Schedule {
     /// A poll has ended: plans the next one. `phase`, from 0 to 1, places the second poll of an execution within
     /// its interval, so that a first pass at full speed does not come back as a wave.
     pub fn polled(&mut self, slot: Slot, observed: Observed, phase: f64, now: Duration) {
-        let slowest = self.max_staleness / 2;
         let Some(entry) = self.entries.get_mut(&slot) else { return };
         let interval = if entry.polled { entry.interval } else { entry.interval.mul_f64(phase.clamp(0.1, 1.0)) };
         self.unasked -= usize::from(!entry.polled);
         entry.polled = true;
+        entry.calling = false;
+        self.observed(slot, observed, interval, now);
+    }
+
+    /// A listing has seen it: the next poll is only a safety net, for when the listings fail to see it again.
+    pub fn sighted(&mut self, slot: Slot, observed: Observed, now: Duration) {
+        let waiting = self.entries.get(&slot).filter(|entry| entry.polled && !entry.calling);
+        if let Some(interval) = waiting.map(|entry| entry.interval) {
+            self.observed(slot, observed, interval * SAFETY_NET, now);
+        }
+    }
+
+    fn observed(&mut self, slot: Slot, observed: Observed, interval: Duration, now: Duration) {
+        let slowest = self.max_staleness / 2;
+        let Some(entry) = self.entries.get_mut(&slot) else { return };
         entry.missed = if observed == Observed::NotFound { entry.missed.saturating_add(1) } else { 0 };
         let plan = match observed {
             Observed::Open { until_deadline } => {

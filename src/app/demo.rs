@@ -12,6 +12,7 @@ use crate::cli::Demo;
 use crate::config::{Config, ConfiguredExecution};
 use crate::execution::{ExecutionId, ExecutionKey, TargetArn};
 use crate::iot;
+use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::simulator::Births;
 
@@ -35,7 +36,8 @@ pub async fn demo(flags: &Demo, shutdown: CancellationToken) -> Result<(), AppEr
         allow_insecure_endpoint: false,
         timeout: config.poll.timeout,
     };
-    let start = Start { config, file: None, shard: Shard::WHOLE, iot };
+    let plan = Plan::new(&config, std::iter::empty(), Shard::WHOLE);
+    let start = Start { config, plan, loader: None, iot };
     let stop = shutdown.child_token();
     let simulating = tokio::spawn(simulator.run(stop.clone()));
     let outcome = serve(start, listeners, &flags.web, shutdown).await;

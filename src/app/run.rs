@@ -1,6 +1,5 @@
 //! `run`: poll and serve until asked to stop.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
@@ -9,7 +8,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::bind::bind_all;
-use super::reload::{self, Reloader};
+use super::load::{Found, Loader};
+use super::reload::{self, Reloader, loaded_into};
 use super::routes::{self, Paths};
 use super::{Active, AppError, Shared};
 use crate::cli::{Run, WebFlags};
@@ -19,7 +19,6 @@ use crate::iot::{self, Iot};
 use crate::plan::Plan;
 use crate::poller::Poller;
 use crate::server::{self, WebSecurity};
-use crate::shard::Shard;
 use crate::store::Store;
 use crate::telemetry::{Build, Telemetry};
 
@@ -28,23 +27,26 @@ use crate::telemetry::{Build, Telemetry};
 /// # Errors
 /// A bad configuration, an address that is in use, or a task that ends by itself.
 pub async fn run(flags: &Run, shutdown: CancellationToken) -> Result<(), AppError> {
-    let config = Config::load(&flags.source.config_file)?;
+    let mut loader = Loader::new(&flags.source.config_file, flags.source.shard);
+    let (found, loaded) = loader.look();
+    let config = loaded?;
     let iot = iot::Settings {
         allow_insecure_endpoint: flags.source.allow_insecure_endpoint,
         timeout: config.poll.timeout,
         ..iot::Settings::default()
     };
     let listeners = Listeners::bind(&flags.web).await?;
-    let start = Start { config, file: Some(&flags.source.config_file), shard: flags.source.shard, iot };
+    let plan = loader.plan(&config);
+    let start = Start { config, plan, loader: Some((loader, found)), iot };
     serve(start, listeners, &flags.web, shutdown).await
 }
 
 /// What is polled, and how it is asked for.
-pub(super) struct Start<'a> {
+pub(super) struct Start {
     pub(super) config: Config,
-    /// Where the configuration comes from, and is read from again; `None` if there is no file.
-    pub(super) file: Option<&'a Path>,
-    pub(super) shard: Shard,
+    pub(super) plan: Plan,
+    /// Reads the configuration again; `None` if there is no file.
+    pub(super) loader: Option<(Loader, Found)>,
     pub(super) iot: iot::Settings,
 }
 
@@ -82,21 +84,19 @@ impl Listeners {
 
 /// Runs the poller, the reloader and the servers; the first to end stops the rest.
 pub(super) async fn serve(
-    start: Start<'_>,
+    start: Start,
     listeners: Listeners,
     web: &WebFlags,
     shutdown: CancellationToken,
 ) -> Result<(), AppError> {
-    let Start { config, file, shard, iot } = start;
-    let plan = Plan::new(&config, shard);
+    let Start { config, plan, loader, iot } = start;
     announce(&config, &plan);
-    let region = plan.executions.first().map(|execution| execution.key.target.region().to_owned());
-    let iot = Arc::new(Iot::connect(&iot, region.as_deref()).await?);
+    let iot = Arc::new(Iot::connect(&iot, plan.region().as_deref()).await?);
     iot.configure(config.poll.timeout, &config.accounts).await;
 
     let store = Arc::new(Store::new(clock::now()));
     let telemetry = Arc::new(Telemetry::new(Build::THIS));
-    telemetry.config_loaded(&config.hash, clock::now());
+    loaded_into(&telemetry, &config, loader.as_ref().map(|(loader, _)| loader.file_counts()).unwrap_or_default());
     let (active, receiver) = watch::channel(Active::new(&config));
     drop(config);
     let (poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), false);
@@ -110,7 +110,7 @@ pub(super) async fn serve(
     let stop = shutdown.child_token();
     let polling = poller.run(planned, stop.clone());
     tasks.spawn(async move { Ok(polling.await?) });
-    let reloader = file.map(|file| Reloader::new(file, shard, shared.clone(), plans.clone(), active));
+    let reloader = loader.map(|(loader, found)| Reloader::new(loader, found, shared.clone(), plans.clone(), active));
     tasks.spawn(reload::follow(reloader, listeners.security.clone(), requested, stop.clone()));
     let paths = Paths { telemetry: web.telemetry_path.clone(), lifecycle: web.enable_lifecycle };
     tasks.spawn(routes::serve(listeners, paths, shared, requests, stop.clone()));

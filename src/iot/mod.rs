@@ -114,12 +114,24 @@ impl Iot {
     async fn assume(&self, id: &str, account: &Account) -> Keeper {
         let mut role = aws_config::sts::AssumeRoleProvider::builder(&account.role_arn)
             .configure(&self.base)
+            .region(self.sts_region(&account.role_arn))
             .session_name(&account.session_name);
         if let Some(external_id) = &account.external_id {
             role = role.external_id(external_id);
         }
         let provider = role.build_from_provider(self.ambient.clone()).await;
         Keeper::start(id.to_owned(), SharedCredentialsProvider::new(provider))
+    }
+
+    /// STS is asked in the environment's Region, or, for a role of another partition, in one of that.
+    fn sts_region(&self, role_arn: &str) -> Region {
+        let own = self.base.region().map_or("us-east-1", |region| region.as_ref());
+        let (prefix, first) = match role_arn.split(':').nth(1) {
+            Some("aws-cn") => ("cn-", "cn-north-1"),
+            Some("aws-us-gov") => ("us-gov-", "us-gov-west-1"),
+            _ => ("", own),
+        };
+        Region::new(if own.starts_with(prefix) { own.to_owned() } else { first.to_owned() })
     }
 
     fn keeper(&self, state: &State, account_id: &str) -> Keeper {

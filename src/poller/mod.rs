@@ -1,6 +1,10 @@
-//! Polls what the plan wants. One [`Lane`](lane::Lane) per account and Region, so that one that hangs slows no
+//! Polls what the plan wants. One `Lane` per account and Region, so that one that hangs slows no
 //! other; each lane owns its schedule, its rate limit and its calls in flight.
 
+mod bulk;
+mod discovery;
+mod found;
+mod health;
 mod lane;
 
 use std::collections::HashMap;
@@ -13,10 +17,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::execution::Scope;
-use crate::plan::Plan;
+use crate::plan::{Plan, scope_of};
 use crate::source::Source;
 use crate::store::{Slot, Store};
-use crate::telemetry::{DropCause, Telemetry};
+use crate::telemetry::{DropCause, Operation, Telemetry};
 
 use lane::{Lane, Settings, Update};
 
@@ -36,7 +40,18 @@ pub struct Progress {
 struct LaneProgress {
     beat: Instant,
     unasked: usize,
-    rate: (f64, f64),
+    rates: [Rate; 3],
+}
+
+/// How fast one operation may be called, in calls a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Which operation.
+    pub operation: Operation,
+    /// As configured.
+    pub configured: f64,
+    /// As throttling has left it.
+    pub current: f64,
 }
 
 impl Progress {
@@ -46,10 +61,10 @@ impl Progress {
         lanes.values().map(|lane| lane.beat.elapsed()).max().unwrap_or_default()
     }
 
-    /// The configured and the current rate of `GetCommandExecution` of each account and Region, in calls a second.
-    pub fn rates(&self) -> Vec<(Scope, f64, f64)> {
+    /// How fast each account and Region may be asked.
+    pub fn rates(&self) -> Vec<(Scope, [Rate; 3])> {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().map(|(scope, lane)| (scope.clone(), lane.rate.0, lane.rate.1)).collect()
+        lanes.iter().map(|(scope, lane)| (scope.clone(), lane.rates)).collect()
     }
 
     /// Whether every execution of the first plan has been asked once.
@@ -136,7 +151,7 @@ impl<S: Source + 'static> Poller<S> {
         }
         let settings = Settings::new(&plan);
         let mut updates: HashMap<Scope, Update> =
-            self.updates.keys().map(|scope| (scope.clone(), Update::new(settings))).collect();
+            self.updates.keys().map(|scope| (scope.clone(), Update::new(&settings))).collect();
         let mut gone = std::mem::take(&mut self.tracked);
         for execution in plan.executions {
             let names = plan.label_names.iter().map(String::as_str);
@@ -145,12 +160,16 @@ impl<S: Source + 'static> Poller<S> {
             let scope = execution.key.target.scope();
             gone.remove(&slot);
             self.tracked.insert(slot, scope.clone());
-            let update = updates.entry(scope).or_insert_with(|| Update::new(settings));
-            update.track.push((slot, execution.key, execution.interval));
+            let update = updates.entry(scope).or_insert_with(|| Update::new(&settings));
+            update.track.push((slot, execution.interval));
         }
         for (slot, scope) in gone {
             self.shared.store.untrack(slot);
-            updates.entry(scope).or_insert_with(|| Update::new(settings)).untrack.push(slot);
+            updates.entry(scope).or_insert_with(|| Update::new(&settings)).untrack.push(slot);
+        }
+        for discovery in plan.discoveries {
+            let update = updates.entry(scope_of(&discovery.by)).or_insert_with(|| Update::new(&settings));
+            update.discoveries.push(discovery);
         }
         self.deliver(updates);
     }
@@ -159,22 +178,23 @@ impl<S: Source + 'static> Poller<S> {
     /// are known to the progress before the first of them runs.
     fn deliver(&mut self, updates: HashMap<Scope, Update>) {
         let start = Instant::now();
-        self.updates.retain(|scope, _| updates.get(scope).is_some_and(|update| !update.track.is_empty()));
+        self.updates.retain(|scope, _| updates.get(scope).is_some_and(|update| !update.is_empty()));
         {
             let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
             lanes.retain(|scope, _| self.updates.contains_key(scope));
-            for (scope, update) in updates.iter().filter(|(_, update)| !update.track.is_empty()) {
-                let fresh = LaneProgress { beat: start, unasked: update.track.len(), rate: (0.0, 0.0) };
+            for (scope, _) in updates.iter().filter(|(_, update)| !update.is_empty()) {
+                let idle = Rate { operation: Operation::GetCommandExecution, configured: 0.0, current: 0.0 };
+                let fresh = LaneProgress { beat: start, unasked: 1, rates: [idle; 3] };
                 lanes.entry(scope.clone()).or_insert(fresh);
             }
             if lanes.is_empty() {
                 self.shared.first_pass.send_if_modified(|done| !std::mem::replace(done, true));
             }
         }
-        for (scope, update) in updates.into_iter().filter(|(_, update)| !update.track.is_empty()) {
+        for (scope, update) in updates.into_iter().filter(|(_, update)| !update.is_empty()) {
             let lane = self.updates.entry(scope).or_insert_with_key(|scope| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                let lane = Lane::new(scope.clone(), Arc::clone(&self.shared), update.settings);
+                let lane = Lane::new(scope.clone(), Arc::clone(&self.shared), update.settings.clone());
                 self.lanes.spawn(lane.run(receiver));
                 sender
             });
