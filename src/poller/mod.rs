@@ -82,7 +82,7 @@ impl Progress {
 }
 
 /// Says when an answer came, for the store, and how far a deadline is away. Schedules do not depend on it.
-type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What every lane shares.
 struct Shared<S> {
@@ -123,7 +123,8 @@ impl<S: Source + 'static> Poller<S> {
         Self::with_wall_clock(source, store, telemetry, once, Arc::new(clock::now))
     }
 
-    fn with_wall_clock(
+    /// [`Poller::new`] with another wall clock, for simulations.
+    pub fn with_wall_clock(
         source: Arc<S>,
         store: Arc<Store>,
         telemetry: Arc<Telemetry>,

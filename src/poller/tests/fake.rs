@@ -16,6 +16,7 @@ use crate::execution::{
 };
 use crate::plan::{Plan, Wanted};
 use crate::poller::{Poller, PollerError, Progress};
+use crate::shard::Shard;
 use crate::source::{ListBy, Page, Source, Summary};
 use crate::store::{State, Store};
 use crate::telemetry::{Build, Telemetry};
@@ -255,6 +256,8 @@ pub(super) fn plan(executions: impl IntoIterator<Item = (ExecutionKey, u64)>) ->
         limits: Limits::default(),
         label_names: Vec::new(),
         executions: executions.into_iter().map(wanted).collect(),
+        discoveries: Vec::new(),
+        shard: Shard::WHOLE,
         dropped: 0,
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::execution::{FailureReason, Reason, Snapshot, Status, Timestamp};
 use crate::plan::Plan;
+use crate::poller::Rate;
 use crate::store::State;
 
 use fake::{Act, Bench, WALL, ended, key, most_in_a_second, open, plan};
@@ -167,11 +168,10 @@ async fn throttling_lowers_the_rate_and_it_recovers() {
     assert!((97..=99).contains(&calls(200, 210)), "{}", calls(200, 210));
     bench.until(360.0).await;
     assert!(calls(350, 360) <= 6, "{}", calls(350, 360));
-    let (_, configured, current) = bench.progress.rates()[0].clone();
+    let Rate { configured, current, .. } = bench.progress.rates()[0].1[0];
     assert!(configured == 10.0 && current < 1.0, "{current}");
     bench.until(600.0).await;
-    let (_, _, current) = bench.progress.rates()[0].clone();
-    assert_eq!(current, 10.0);
+    assert_eq!(bench.progress.rates()[0].1[0].current, 10.0);
     bench.until(620.0).await;
     assert!((97..=99).contains(&calls(610, 620)), "{}", calls(610, 620));
 }
@@ -195,7 +195,7 @@ async fn a_new_plan_adds_removes_and_relabels() {
     assert_eq!(bench.times(&removed).len(), asked.1);
     assert_eq!(bench.times(&kept).len() - asked.0, 6, "within its old interval, then every 50 s");
     assert!(bench.times(&added).len() >= 29);
-    assert_eq!(bench.progress.rates()[0].1, 2.5);
+    assert_eq!(bench.progress.rates()[0].1[0].configured, 2.5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,7 +209,7 @@ async fn a_raised_limit_does_not_wait_out_the_pause_of_the_old_one() {
     assert_eq!(bench.asked().len(), 1);
     bench.follow(plan(executions())).await;
     bench.until(11.0).await;
-    assert_eq!(bench.progress.rates()[0].1, 10.0);
+    assert_eq!(bench.progress.rates()[0].1[0].configured, 10.0);
     assert!(bench.progress.first_pass_done());
 }
 

@@ -55,7 +55,8 @@ async fn logged(layer: impl FnOnce(Log) -> Box<dyn Layer<Registry> + Send + Sync
             site.control.fault(Fault::new(effect).on(&target, ID));
         }
     }
-    let plan = Plan::new(&Config::parse("test.yaml", &text).expect("a good configuration"), Shard::WHOLE);
+    let plan =
+        Plan::new(&Config::parse("test.yaml", &text).expect("a good configuration"), std::iter::empty(), Shard::WHOLE);
     let (executions, iot) = (plan.executions.len(), Arc::new(client(&site.url, LONG).await));
     let store = Arc::new(Store::new(clock::now()));
     let telemetry = Arc::new(Telemetry::new(Build::THIS));
