@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
-use super::run::{Listeners, Start, serve};
+use super::bind::Listeners;
+use super::run::{Start, serve};
 use super::simulate;
 use crate::cli::Demo;
 use crate::config::{Config, ConfiguredExecution};

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::clock;
 use crate::config::{Config, LoadError};
-use crate::plan::Plan;
+use crate::plan::{Plan, scope_of};
 use crate::shard::Shard;
+use crate::telemetry::Telemetry;
 use crate::watch::{self, ExecutionFiles};
 
 /// Loads one configuration file and whatever execution files it names.
@@ -50,6 +52,41 @@ impl Loader {
 
     fn base(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// Shows in the metrics what has come into force.
+pub(super) fn loaded_into(telemetry: &Telemetry, config: &Config, (files, bad): (usize, usize)) {
+    telemetry.config_loaded(&config.hash, clock::now());
+    telemetry.set_execution_files(files - bad, bad);
+    if bad > 0 {
+        telemetry.config_rejected();
+    }
+}
+
+/// Says what will be polled, where, and whether the quota allows it.
+pub(super) fn announce(config: &Config, plan: &Plan) {
+    if config.has_nothing_to_poll() {
+        tracing::warn!("the configuration names no executions: there is nothing to poll");
+    }
+    for discovery in &plan.discoveries {
+        let (scope, what) = (scope_of(&discovery.by), discovery.by.name());
+        tracing::info!(account_id = %scope.account_id, region = %scope.region, what, interval = ?discovery.interval, limit_calls_per_second = plan.limits.list_requests_per_second, "will discover");
+    }
+    let longest = plan.executions.iter().map(|execution| execution.interval).max().unwrap_or(plan.poll.interval);
+    if longest >= plan.poll.max_staleness {
+        tracing::warn!(interval = ?longest, max_staleness = ?plan.poll.max_staleness, "an interval above poll.max_staleness: the data of open executions vanish before every poll");
+    }
+    let limit = plan.limits.get_requests_per_second;
+    for demand in plan.demands() {
+        let (account_id, region) = (&*demand.scope.account_id, &*demand.scope.region);
+        let (executions, predicted) = (demand.executions, format!("{:.3}", demand.calls_per_second));
+        tracing::info!(account_id, region, executions, predicted_calls_per_second = %predicted, limit_calls_per_second = limit, "will poll");
+        if demand.calls_per_second > limit {
+            let every = format!("{:.0}s", demand.executions as f64 / limit);
+            tracing::warn!(account_id, region, predicted_calls_per_second = %predicted, limit_calls_per_second = limit, reachable_interval = %every,
+                "the interval cannot be met while all executions are open: raise poll.interval or limits.get_requests_per_second");
+        }
     }
 }
 

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::load::Loader;
-use super::reload::loaded_into;
-use super::run::announce;
+use super::load::{Loader, announce, loaded_into};
 use super::{Active, AppError, Shared};
 use crate::cli::Once;
 use crate::clock;

@@ -11,14 +11,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::load::{Found, Loader};
-use super::run::announce;
+use super::load::{Found, Loader, announce, loaded_into};
 use super::{Active, AppError, Shared};
-use crate::clock;
 use crate::config::{Config, LoadError};
 use crate::plan::Plan;
 use crate::server::WebSecurity;
-use crate::telemetry::Telemetry;
 
 /// How often the file's content is compared.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -105,15 +102,6 @@ impl Reloader {
         let loader = Arc::clone(&self.loader);
         let work = move || work(&mut loader.lock().unwrap_or_else(PoisonError::into_inner));
         tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
-    }
-}
-
-/// Shows in the metrics what has come into force.
-pub(super) fn loaded_into(telemetry: &Telemetry, config: &Config, (files, bad): (usize, usize)) {
-    telemetry.config_loaded(&config.hash, clock::now());
-    telemetry.set_execution_files(files - bad, bad);
-    if bad > 0 {
-        telemetry.config_rejected();
     }
 }
 

@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bind::Listeners;
 use super::reload;
-use super::run::Listeners;
 use super::{AppError, Shared};
 use crate::clock;
 use crate::exposition;

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bind::bind_all;
-use super::load::{Found, Loader};
-use super::reload::{self, Reloader, loaded_into};
+use super::bind::Listeners;
+use super::load::{Found, Loader, announce, loaded_into};
+use super::reload::{self, Reloader};
 use super::routes::{self, Paths};
 use super::{Active, AppError, Shared};
 use crate::cli::{Run, WebFlags};
@@ -18,7 +17,6 @@ use crate::config::Config;
 use crate::iot::{self, Iot};
 use crate::plan::Plan;
 use crate::poller::Poller;
-use crate::server::{self, WebSecurity};
 use crate::store::Store;
 use crate::telemetry::{Build, Telemetry};
 
@@ -48,38 +46,6 @@ pub(super) struct Start {
     /// Reads the configuration again; `None` if there is no file.
     pub(super) loader: Option<(Loader, Found)>,
     pub(super) iot: iot::Settings,
-}
-
-/// The sockets, bound before anything else begins.
-pub(super) struct Listeners {
-    pub(super) main: Vec<TcpListener>,
-    pub(super) health: Vec<TcpListener>,
-    pub(super) security: Option<Arc<WebSecurity>>,
-}
-
-impl Listeners {
-    /// Reads the web configuration and binds every address.
-    pub(super) async fn bind(web: &WebFlags) -> Result<Self, AppError> {
-        let security = match &web.web_config_file {
-            Some(path) => Some(Arc::new(WebSecurity::load(path, server::parse_web_config)?)),
-            None => None,
-        };
-        let main = bind_all(&web.listen_addresses, "metrics").await?;
-        let health = bind_all(web.health_listen_address.as_slice(), "health").await?;
-        Ok(Self { main, health, security })
-    }
-
-    /// The addresses to open, for people.
-    pub(super) fn urls(&self) -> Vec<String> {
-        let scheme = if self.security.as_ref().is_some_and(|security| security.has_tls()) { "https" } else { "http" };
-        let addresses = self.main.iter().filter_map(|listener| listener.local_addr().ok());
-        addresses
-            .map(|address| match address.ip().is_unspecified() {
-                true => format!("{scheme}://localhost:{}", address.port()),
-                false => format!("{scheme}://{address}"),
-            })
-            .collect()
-    }
 }
 
 /// Runs the poller, the reloader and the servers; the first to end stops the rest.
@@ -130,22 +96,4 @@ async fn supervise(mut tasks: JoinSet<Result<(), AppError>>, stop: CancellationT
         stop.cancel();
     }
     outcome
-}
-
-/// Says what will be polled, where, and whether the quota allows it.
-pub(super) fn announce(config: &Config, plan: &Plan) {
-    if config.has_nothing_to_poll() {
-        tracing::warn!("the configuration names no executions: there is nothing to poll");
-    }
-    let limit = plan.limits.get_requests_per_second;
-    for demand in plan.demands() {
-        let (account_id, region) = (&*demand.scope.account_id, &*demand.scope.region);
-        let (executions, predicted) = (demand.executions, format!("{:.3}", demand.calls_per_second));
-        tracing::info!(account_id, region, executions, predicted_calls_per_second = %predicted, limit_calls_per_second = limit, "will poll");
-        if demand.calls_per_second > limit {
-            let every = format!("{:.0}s", demand.executions as f64 / limit);
-            tracing::warn!(account_id, region, predicted_calls_per_second = %predicted, limit_calls_per_second = limit, reachable_interval = %every,
-                "the interval cannot be met while all executions are open: raise poll.interval or limits.get_requests_per_second");
-        }
-    }
 }
