@@ -25,6 +25,7 @@ pub mod store;
 // Floor 3: the edge.
 pub mod credentials;
 pub mod exposition;
+pub mod iam;
 pub mod iot;
 pub mod page;
 pub mod poller;

@@ -25,7 +25,14 @@ fn main() -> ExitCode {
     let stop = CancellationToken::new();
     match command {
         Command::CheckConfig(check) => check_config(&check),
-        Command::ConfigSchema => config_schema(),
+        Command::ConfigSchema => print_json(&config::schema()),
+        Command::IamPolicy(flags) => match app::iam_policy(&flags.config_file) {
+            Ok(policy) => print_json(&policy),
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(BAD_INPUT)
+            }
+        },
         Command::Run(run) => start(&run.log, &stop, app::run(&run, stop.clone())),
         Command::Once(once) => start(&once.log, &stop, app::once(&once, stop.clone())),
         Command::Simulate(simulate) => start(&simulate.log, &stop, app::simulate(&simulate, stop.clone())),
@@ -98,8 +105,8 @@ fn check_config(check: &CheckConfig) -> ExitCode {
     code
 }
 
-fn config_schema() -> ExitCode {
-    match writeln!(std::io::stdout(), "{:#}", config::schema()) {
+fn print_json(value: &serde_json::Value) -> ExitCode {
+    match writeln!(std::io::stdout(), "{value:#}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(FAILED),
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock;
 use crate::config::{Config, LoadError};
+use crate::iam;
 use crate::plan::{Plan, scope_of};
 use crate::shard::Shard;
 use crate::telemetry::Telemetry;
@@ -101,4 +102,14 @@ pub fn check(file: &Path) -> Result<usize, String> {
     files.read(&config, file.parent().unwrap_or(Path::new("")));
     let faults: Vec<&str> = files.faults().collect();
     if faults.is_empty() { Ok(config.executions.len() + files.executions().count()) } else { Err(faults.join("\n")) }
+}
+
+/// The least that IAM has to allow for a configuration file with its execution files.
+///
+/// # Errors
+/// The configuration cannot be loaded.
+pub fn iam_policy(file: &Path) -> Result<serde_json::Value, LoadError> {
+    let config = Config::load(file)?;
+    let plan = Loader::new(file, Shard::WHOLE).plan(&config);
+    Ok(iam::policies(&config, &plan))
 }

@@ -11,7 +11,7 @@ mod simulate;
 
 pub use bind::BindError;
 pub use demo::demo;
-pub use load::check;
+pub use load::{check, iam_policy};
 pub use once::once;
 pub use run::run;
 pub use simulate::simulate;

@@ -17,7 +17,7 @@ const STEPS: [&[&str]; 13] = [
     // Floor 2: decisions and state.
     &["config", "source"],
     &["plan", "store"],
-    &["listing", "schedule"],
+    &["listing", "schedule", "iam"],
     // Floor 3: the edge.
     &["credentials"],
     &["iot", "discovery", "watch"],
