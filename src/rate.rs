@@ -154,9 +154,9 @@ mod tests {
         rate.take(seconds(5.0));
         assert!(rate.ready_at() > seconds(100.0));
         rate.configure(10.0);
-        assert_eq!(rate.ready_at(), seconds(5.102));
+        assert_eq!(rate.ready_at(), seconds(5.105));
         rate.configure(1.0);
-        assert_eq!(rate.ready_at(), seconds(6.02));
+        assert_eq!(rate.ready_at(), seconds(6.05));
     }
 
     #[test]
