@@ -47,8 +47,8 @@ impl Site {
         command.env("AWS_ENDPOINT_URL_IOT", "http://127.0.0.1:1");
         let mut program = Program::start(command);
         let address = program.address();
-        let site = Self { program, address, file, folder };
-        assert_eq!(site.tracked(), 1.0);
+        let mut site = Self { program, address, file, folder };
+        site.wait_for(1, BOUND);
         site
     }
 

@@ -187,6 +187,12 @@ impl Bench {
         tokio::time::sleep_until(self.start + Duration::from_secs_f64(seconds)).await;
     }
 
+    /// Waits for the first pass, but not for ever.
+    pub(super) async fn first_pass(&self) {
+        let done = tokio::time::timeout(Duration::from_secs(3600), self.progress.first_pass()).await;
+        assert!(done.is_ok(), "the first pass does not end");
+    }
+
     pub(super) fn jump(&self, millis: i64) {
         self.wall_jump.store(millis, Ordering::Relaxed);
     }

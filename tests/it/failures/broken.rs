@@ -115,7 +115,7 @@ async fn broken_http_is_told_apart() {
         (format!("{json}content-length: 10000000\r\n\r\n"), Then::Flood(CHUNK), Malformed),
         (format!("{json}\r\n"), Then::Flood(CHUNK), Malformed),
         (format!("{json}transfer-encoding: chunked\r\n\r\n"), Then::Flood(CHUNK), Malformed),
-        ("HTTP/1.1 500 No\r\n\r\n".to_owned(), Then::Flood(CHUNK), Malformed),
+        ("HTTP/1.1 500 No\r\n\r\n".into(), Then::Flood(CHUNK), Malformed),
     ];
     for (bytes, then, reason) in cases {
         let timeout = if reason == Timeout { SHORT } else { LONG };
