@@ -62,13 +62,13 @@ def status_colours():
     ]
 
 
-def query(expr, legend="", instant=False, table=False):
+def query(expr, legend="", instant=False):
     """One query of a panel; its letter is given when the panel is put together."""
     target = {
         "datasource": DATASOURCE,
         "editorMode": "code",
         "expr": expr,
-        "format": "table" if table else "time_series",
+        "format": "time_series",
         "instant": instant,
         "range": not instant,
     }
@@ -191,7 +191,6 @@ def table(title, description, unit, queries, value, columns, steps=NEUTRAL, gaug
         "sortBy": [{"desc": descending, "displayName": value}],
     }
     transformations = [
-        {"id": "labelsToFields", "options": {"mode": "columns"}},
         {"id": "filterFieldsByName", "options": {"include": {"names": ["Value", *columns]}}},
         {"id": "organize", "options": {
             "excludeByName": {},
@@ -199,6 +198,7 @@ def table(title, description, unit, queries, value, columns, steps=NEUTRAL, gaug
             "renameByName": {"Value": value},
         }},
     ]
+    queries = [target | {"format": "table"} for target in queries]
     return panel(
         "table", title, description, unit, queries, options, steps, cells,
         overrides=overrides, transformations=transformations, **more,
