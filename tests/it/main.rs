@@ -1,5 +1,7 @@
 //! The program from outside, as its users meet it. One binary for all of it, because the SDK links slowly.
 
+/// Roles of other accounts, assumed through STS.
+mod accounts;
 /// Flags, exit codes, standard output and signals.
 mod cli;
 /// Every reason for which a poll can fail, from whole answers and broken sockets, through the real SDK.
