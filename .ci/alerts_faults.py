@@ -1,4 +1,4 @@
-"""For the alerts' end-to-end check: accounts of the simulated AWS, each with a fault and the alerts that it deserves."""
+"""For the alerts' end-to-end check: accounts of the simulated AWS, each with its fault and what it deserves."""
 
 import time
 
