@@ -21,10 +21,20 @@ pub struct Facts<'a> {
     pub config_hash: &'a str,
     /// The state.
     pub view: View,
-    /// Configured and current calls a second of each account and Region.
-    pub rates: Vec<(Scope, f64, f64)>,
+    /// How fast each account and Region may be asked.
+    pub budgets: Vec<Budget>,
     /// The present moment.
     pub now: Timestamp,
+}
+
+/// How fast one operation of one account and Region may be called, in calls a second.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Budget {
+    pub scope: Scope,
+    pub operation: &'static str,
+    pub configured: f64,
+    pub current: f64,
 }
 
 /// The page.
@@ -62,11 +72,10 @@ fn write_counts(html: &mut String, facts: &Facts<'_>) -> fmt::Result {
          <tr><td>{}<td>{}<td>{}<td>{}</tr></table>",
         tallies.open, tallies.terminal, tallies.not_found, tallies.unpolled
     )?;
-    html.push_str("<h2>Calls</h2><table><tr><th>account<th>Region<th>limit a second<th>in force</tr>");
-    let mut rates: Vec<_> = facts.rates.iter().collect();
-    rates.sort_by(|one, other| one.0.cmp(&other.0));
-    for (scope, configured, current) in rates {
-        write!(html, "<tr><td>{}<td>{}<td>{configured:.2}<td>{current:.2}</tr>", scope.account_id, scope.region)?;
+    html.push_str("<h2>Calls</h2><table><tr><th>account<th>Region<th>operation<th>limit a second<th>in force</tr>");
+    for Budget { scope, operation, configured, current } in &facts.budgets {
+        let (account, region) = (&scope.account_id, &scope.region);
+        write!(html, "<tr><td>{account}<td>{region}<td>{operation}<td>{configured:.2}<td>{current:.2}</tr>")?;
     }
     html.push_str("</table>");
     Ok(())
