@@ -30,9 +30,8 @@ CHROMIUM = [
     "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--force-device-scale-factor=1.25",
     "--virtual-time-budget=3000",
 ]
-# Only so many of a dashboard's grid rows are drawn; the picture is for a README.
-DRAWN = {"fleet": ("overview", 47), "execution": ("execution", 40), "command": ("command", 60), "exporter": ("exporter", 70)}
-PUBLISHED = {"fleet", "execution"}
+DRAWN = {"fleet": "overview", "execution": "execution", "command": "command", "exporter": "exporter"}
+PUBLISHED = {"fleet", "execution", "command"}
 CHOICES = {"not_picked_up": ["60"], "silent": ["60"]}
 
 
@@ -50,11 +49,9 @@ def legend(target, metric):
     return re.sub(r"\{\{(\w+)\}\}", lambda found: metric.get(found[1], ""), text)
 
 
-def drawn(board, choices, prometheus, start, end, rows):
+def drawn(board, choices, prometheus, start, end):
     """The panels with their data in place of their queries."""
     for panel in board["panels"]:
-        if panel["gridPos"]["y"] >= rows:
-            continue
         answers = []
         for target in panel.get("targets", []):
             expr = model.substituted(target["expr"], board, CHOICES | choices)
@@ -100,12 +97,14 @@ def main():
         end = prometheus.last_scrape()
         model.WINDOWS["__range"] = f"{int(end - began)}s"
         screenshot(f"http://{demo.exporter}/", IMAGES / "landing-page.png", 1050)
-        for name, (image, rows) in DRAWN.items():
+        for name, image in DRAWN.items():
             board = boards[f"{name}.json"]
-            choices = {"execution_id": [one_execution(prometheus, end)]} if name == "execution" else {}
+            choices = {
+                "execution": {"execution_id": [one_execution(prometheus, end)]}, "command": {"command": ["update-firmware"]},
+            }.get(name, {})
             facts = {
                 "title": board["title"], "start": began + 4, "end": end,
-                "panels": list(drawn(board, choices, prometheus, began + 4, end, rows)),
+                "panels": list(drawn(board, choices, prometheus, began + 4, end)),
             }
             page = (HERE / "pictures/page.html").read_text()
             file = scratch / f"{name}.html"
