@@ -1,4 +1,4 @@
-"""Reads the golden page and a live one with the tools that others use: promtool, and the parsers of prometheus_client
+"""Reads the golden pages and a live one with the tools that others use: promtool, and the parsers of prometheus_client
 for both formats, which must agree with each other.
 
 Usage: python .ci/page.py target/debug/aws-iot-command-exporter
@@ -19,7 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from simulation import configuration, environment, fleet
 
-GOLDEN = [path for folder in ("src", "tests") for path in pathlib.Path(folder).rglob("*.prom")]
+GOLDEN = pathlib.Path("tests/golden/metrics.txt")
+GOLDEN_OPENMETRICS = pathlib.Path("tests/golden/metrics.openmetrics.txt")
 EXECUTIONS = 200
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5"
 
@@ -94,10 +95,10 @@ def live(program, folder):
 
 
 def main(program):
-    if not GOLDEN:
-        raise SystemExit("no golden page was found")
-    for path in GOLDEN:
-        print(f"{path}: {lint(path, path.read_text())} lines, promtool has nothing to say")
+    print(f"{GOLDEN}: {lint(GOLDEN, GOLDEN.read_text())} lines, promtool has nothing to say")
+    golden, golden_open = series(parse_text(GOLDEN.read_text())), series(parse_openmetrics(GOLDEN_OPENMETRICS.read_text()))
+    if golden != golden_open:
+        raise SystemExit(f"the golden pages differ: {sorted(map(str, golden ^ golden_open))[:5]}")
     with tempfile.TemporaryDirectory() as folder:
         kind, text, open_kind, open_text, (zipped_kind, zipped) = live(program, folder)
     print(f"live: {lint('the live page', text)} lines, promtool has nothing to say")

@@ -37,6 +37,8 @@ pub enum Command {
     CheckConfig(CheckConfig),
     /// Print the JSON Schema of the configuration
     ConfigSchema,
+    /// Print the least that IAM has to allow for a configuration
+    IamPolicy(IamPolicy),
     /// Serve a simulated AWS IoT control plane
     Simulate(Simulate),
     /// Simulator and exporter in one process: no AWS account, no file needed
@@ -74,6 +76,14 @@ pub struct CheckConfig {
     /// Configuration files
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+/// `iam-policy`.
+#[derive(Debug, Args)]
+pub struct IamPolicy {
+    /// Configuration file
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: PathBuf,
 }
 
 /// `simulate`.

@@ -25,8 +25,10 @@ pub mod store;
 // Floor 3: the edge.
 pub mod credentials;
 pub mod exposition;
+pub mod iam;
 pub mod iot;
 pub mod page;
 pub mod poller;
+pub mod watch;
 // Floor 4: which tasks live together.
 pub mod app;

@@ -44,6 +44,8 @@ pub struct Call {
     pub by: ListBy,
     /// From when on.
     pub since: Timestamp,
+    /// Executions created since then may be new; those before it have been found by an earlier pass, or are too old.
+    pub found_since: Timestamp,
     /// Which page; `None` is the first.
     pub next_token: Option<String>,
 }
@@ -63,6 +65,7 @@ pub enum Answer {
 #[derive(Debug, Default)]
 pub struct Listings {
     jobs: HashMap<ListBy, Job>,
+    refused: bool,
     /// Where each open execution is counted.
     members: HashMap<Slot, (CommandArn, Timestamp)>,
 }
@@ -81,6 +84,8 @@ struct Job {
     due: Duration,
     calling: bool,
     pass: Option<Pass>,
+    /// Whether a pass has ended, well or not.
+    tried: bool,
     /// Up to when a whole pass has found what there is.
     found_until: Option<Timestamp>,
 }
@@ -89,6 +94,7 @@ struct Job {
 #[derive(Clone, Debug)]
 struct Pass {
     since: Timestamp,
+    found_since: Timestamp,
     began: Duration,
     began_at: Timestamp,
     next_token: Option<String>,
@@ -113,16 +119,20 @@ impl Job {
         lookout.into_iter().chain(open).min().unwrap_or(self.interval)
     }
 
-    fn since(&self, now_at: Timestamp) -> Timestamp {
-        let oldest = self.open.first().filter(|_| self.worthwhile).map(|(created, _)| *created);
-        let lookout = self.lookout.map(|lookout| match self.found_until {
-            Some(until) => Timestamp::from_millis(until.millis().saturating_sub(OVERLAP_MILLIS)),
-            None => {
+    /// From when on there may be executions that are to be discovered.
+    fn found_since(&self, now_at: Timestamp) -> Timestamp {
+        match (self.lookout, self.found_until) {
+            (None, _) => now_at,
+            (Some(_), Some(until)) => Timestamp::from_millis(until.millis().saturating_sub(OVERLAP_MILLIS)),
+            (Some(lookout), None) => {
                 let lookback = i64::try_from(lookout.lookback.as_millis()).unwrap_or(i64::MAX);
                 Timestamp::from_millis(now_at.millis().saturating_sub(lookback))
             }
-        });
-        oldest.into_iter().chain(lookout).min().unwrap_or(now_at)
+        }
+    }
+
+    fn oldest_open(&self) -> Option<Timestamp> {
+        self.open.first().filter(|_| self.worthwhile).map(|(created, _)| *created)
     }
 }
 
@@ -166,6 +176,16 @@ impl Listings {
         }
     }
 
+    /// How many discoveries have not ended a first pass, well or not.
+    pub fn unfinished(&self) -> usize {
+        self.jobs.values().filter(|job| job.lookout.is_some() && !job.tried).count()
+    }
+
+    /// Listing is not allowed; answers whether that is news.
+    pub fn refuse(&mut self) -> bool {
+        !std::mem::replace(&mut self.refused, true)
+    }
+
     /// Whether this execution is seen by listing, so that asking for it alone is only a safety net.
     pub fn covers(&self, slot: Slot) -> bool {
         let job = self.members.get(&slot).and_then(|(command, _)| self.jobs.get(&ListBy::Command(command.clone())));
@@ -180,10 +200,11 @@ impl Listings {
         if job.pass.is_none() && job.due > now {
             return Err(Some(job.due));
         }
-        let since = job.since(now_at);
-        let first = || Pass { since, began: now, began_at: now_at, next_token: None, pages: 0 };
-        let pass = job.pass.get_or_insert_with(first);
-        let call = Call { by: by.clone(), since: pass.since, next_token: pass.next_token.clone() };
+        let found_since = job.found_since(now_at);
+        let since = job.oldest_open().map_or(found_since, |oldest| oldest.min(found_since));
+        let first = || Pass { since, found_since, began: now, began_at: now_at, next_token: None, pages: 0 };
+        let Pass { since, found_since, next_token, .. } = job.pass.get_or_insert_with(first).clone();
+        let call = Call { by: by.clone(), since, found_since, next_token };
         job.calling = true;
         Ok(call)
     }
@@ -202,6 +223,7 @@ impl Listings {
                     return false;
                 }
                 job.pages = Some(pass.pages);
+                job.tried = true;
                 job.found_until = Some(pass.began_at);
                 job.due = pass.began + job.every();
                 job.decide();
@@ -209,6 +231,7 @@ impl Listings {
             }
             Answer::Refused | Answer::Failed => {
                 let refused = answer == Answer::Refused;
+                job.tried = true;
                 job.due = now + if refused { AFTER_REFUSAL } else { AFTER_FAILURE };
                 // Until a pass succeeds, the executions are asked for one by one.
                 job.pages = None;
@@ -261,7 +284,8 @@ mod tests {
         open(&mut listings, "reboot", 1..300);
         assert!(!listings.covers(Slot::new(0, 0)), "no pass has shown yet what it takes");
         let call = listings.next(at(0), NOW).expect("a call");
-        assert_eq!(call, Call { by: by("reboot"), since: Timestamp::from_millis(9_000_000), next_token: None });
+        let since = Timestamp::from_millis(9_000_000);
+        assert_eq!(call, Call { by: by("reboot"), since, found_since: NOW, next_token: None });
         assert_eq!(listings.next(at(0), NOW), Err(None), "one page at a time");
         listings.answered(&by("reboot"), Answer::Page(Some("+/=".into())), at(1));
         assert_eq!(listings.next(at(1), NOW).expect("a call").next_token.as_deref(), Some("+/="));

@@ -5,10 +5,10 @@ use std::fmt::{self, Debug, Write as _};
 use clap::ValueEnum;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer as _;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -34,6 +34,20 @@ pub enum LogFormat {
 
 /// Begins to log. Panics become events too, so that they share the format.
 pub fn start(level: LogLevel, format: LogFormat) {
+    tracing_subscriber::registry().with(layer(level, format, std::io::stderr)).init();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let message = panic.payload_as_str().unwrap_or("of unknown kind");
+        tracing::error!(place, panic = message, "panic");
+    }));
+}
+
+/// What is logged and how, onto any writer.
+pub fn layer<S, W>(level: LogLevel, format: LogFormat, writer: W) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let level = match level {
         LogLevel::Trace => LevelFilter::TRACE,
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -45,13 +59,7 @@ pub fn start(level: LogLevel, format: LogFormat) {
     // results and parameters of executions.
     let targets =
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), level).with_default(level.min(LevelFilter::WARN));
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).event_format(Lines(format));
-    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let message = panic.payload_as_str().unwrap_or("of unknown kind");
-        tracing::error!(place, panic = message, "panic");
-    }));
+    tracing_subscriber::fmt::layer().with_writer(writer).event_format(Lines(format)).with_filter(targets)
 }
 
 struct Lines(LogFormat);

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use aws_iot_command_exporter::app::{self, AppError};
 use aws_iot_command_exporter::cli::{CheckConfig, Cli, Command, LogFlags};
-use aws_iot_command_exporter::config::{self, Config};
+use aws_iot_command_exporter::config;
 use aws_iot_command_exporter::logging;
 
 const FAILED: u8 = 1;
@@ -25,7 +25,14 @@ fn main() -> ExitCode {
     let stop = CancellationToken::new();
     match command {
         Command::CheckConfig(check) => check_config(&check),
-        Command::ConfigSchema => config_schema(),
+        Command::ConfigSchema => print_json(&config::schema()),
+        Command::IamPolicy(flags) => match app::iam_policy(&flags.config_file) {
+            Ok(policy) => print_json(&policy),
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(BAD_INPUT)
+            }
+        },
         Command::Run(run) => start(&run.log, &stop, app::run(&run, stop.clone())),
         Command::Once(once) => start(&once.log, &stop, app::once(&once, stop.clone())),
         Command::Simulate(simulate) => start(&simulate.log, &stop, app::simulate(&simulate, stop.clone())),
@@ -84,8 +91,8 @@ fn check_config(check: &CheckConfig) -> ExitCode {
     let mut out = std::io::stdout().lock();
     let mut code = ExitCode::SUCCESS;
     for file in &check.files {
-        let written = match Config::load(file) {
-            Ok(config) => writeln!(out, "{}: OK, {} executions", file.display(), config.executions.len()),
+        let written = match app::check(file) {
+            Ok(executions) => writeln!(out, "{}: OK, {executions} executions", file.display()),
             Err(error) => {
                 code = ExitCode::from(BAD_INPUT);
                 writeln!(out, "{error}")
@@ -98,8 +105,8 @@ fn check_config(check: &CheckConfig) -> ExitCode {
     code
 }
 
-fn config_schema() -> ExitCode {
-    match writeln!(std::io::stdout(), "{:#}", config::schema()) {
+fn print_json(value: &serde_json::Value) -> ExitCode {
+    match writeln!(std::io::stdout(), "{value:#}") {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(FAILED),
     }

@@ -21,10 +21,20 @@ pub struct Facts<'a> {
     pub config_hash: &'a str,
     /// The state.
     pub view: View,
-    /// Configured and current calls a second of each account and Region.
-    pub rates: Vec<(Scope, f64, f64)>,
+    /// How fast each account and Region may be asked.
+    pub budgets: Vec<Budget>,
     /// The present moment.
     pub now: Timestamp,
+}
+
+/// How fast one operation of one account and Region may be called, in calls a second.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Budget {
+    pub scope: Scope,
+    pub operation: &'static str,
+    pub configured: f64,
+    pub current: f64,
 }
 
 /// The page.
@@ -62,11 +72,10 @@ fn write_counts(html: &mut String, facts: &Facts<'_>) -> fmt::Result {
          <tr><td>{}<td>{}<td>{}<td>{}</tr></table>",
         tallies.open, tallies.terminal, tallies.not_found, tallies.unpolled
     )?;
-    html.push_str("<h2>Calls</h2><table><tr><th>account<th>Region<th>limit a second<th>in force</tr>");
-    let mut rates: Vec<_> = facts.rates.iter().collect();
-    rates.sort_by(|one, other| one.0.cmp(&other.0));
-    for (scope, configured, current) in rates {
-        write!(html, "<tr><td>{}<td>{}<td>{configured:.2}<td>{current:.2}</tr>", scope.account_id, scope.region)?;
+    html.push_str("<h2>Calls</h2><table><tr><th>account<th>Region<th>operation<th>limit a second<th>in force</tr>");
+    for Budget { scope, operation, configured, current } in &facts.budgets {
+        let (account, region) = (&scope.account_id, &scope.region);
+        write!(html, "<tr><td>{account}<td>{region}<td>{operation}<td>{configured:.2}<td>{current:.2}</tr>")?;
     }
     html.push_str("</table>");
     Ok(())
@@ -156,7 +165,7 @@ struct Seconds(i64);
 
 impl Display for Seconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
+        let sign = if self.0 <= -1000 { "-" } else { "" };
         let seconds = self.0.unsigned_abs() / 1000;
         match seconds {
             0..=119 => write!(f, "{sign}{seconds} s"),
@@ -167,10 +176,14 @@ impl Display for Seconds {
     }
 }
 
-const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1f2430}\
-table{border-collapse:collapse;margin:.5rem 0}th,td{text-align:left;padding:.25rem .8rem;border-bottom:1px solid #d9dce3;\
-font-variant-numeric:tabular-nums;overflow-wrap:anywhere}th{color:#5b6270;font-weight:600}h2{margin-top:2rem;font-size:1.15rem}\
-.late{color:#b3261e;font-weight:600}code{background:#f1f3f7;padding:.1rem .3rem;border-radius:3px}";
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:84rem;padding:0 1rem;\
+color:#1f2430;background:#fff}h1{font-size:1.6rem;margin-bottom:.3rem}p{margin:.4rem 0}h2{margin-top:2rem;font-size:1.15rem}\
+a{color:#1a56c4}table{display:block;overflow-x:auto;border-collapse:collapse;margin:.5rem 0}\
+th,td{text-align:left;white-space:nowrap;padding:.25rem 1.2rem .25rem 0;border-bottom:1px solid #d9dce3;\
+font-variant-numeric:tabular-nums}th{color:#5b6270;font-weight:600}tr:hover td{background:#f6f7fa}\
+.late{color:#b3261e;font-weight:600}code{background:#f1f3f7;padding:.1rem .3rem;border-radius:3px}\
+@media(prefers-color-scheme:dark){body{color:#d8dbe2;background:#14161b}a{color:#8ab4f8}th{color:#9aa1ae}\
+th,td{border-color:#2c303a}tr:hover td{background:#1c1f26}.late{color:#f28b82}code{background:#23262e}}";
 
 #[cfg(test)]
 mod tests {
@@ -179,8 +192,9 @@ mod tests {
     #[test]
     fn text_is_escaped_and_times_are_readable() {
         assert_eq!(Escaped("<a href='x'>&\"").to_string(), "&lt;a href=&#39;x&#39;&gt;&amp;&quot;");
-        let shown: Vec<String> =
-            [0, -1_999, 119_000, 7_199_999, 86_400_000, i64::MIN].map(|millis| Seconds(millis).to_string()).into();
-        assert_eq!(shown, ["0 s", "-1 s", "119 s", "119 min", "24 h", "-106751991167 d"]);
+        let shown: Vec<String> = [0, -999, -1_999, 119_000, 7_199_999, 86_400_000, i64::MIN]
+            .map(|millis| Seconds(millis).to_string())
+            .into();
+        assert_eq!(shown, ["0 s", "0 s", "-1 s", "119 s", "119 min", "24 h", "-106751991167 d"]);
     }
 }

@@ -1,9 +1,9 @@
 //! What is to be polled, and how fast: a configuration, reduced to what the poller needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use crate::config::{Config, Limits, Poll};
+use crate::config::{Config, ConfiguredExecution, DiscoverBy, Discovery, Limits, Poll};
 use crate::execution::{ExecutionKey, Scope};
 use crate::shard::Shard;
 
@@ -18,8 +18,21 @@ pub struct Plan {
     pub label_names: Vec<String>,
     /// The executions, each once, as many as the cap allows.
     pub executions: Vec<Wanted>,
+    /// `discovery`.
+    pub discoveries: Vec<Discovery>,
+    /// Which of the discovered executions are this exporter's.
+    pub shard: Shard,
     /// How many are left out by the cap.
     pub dropped: usize,
+}
+
+/// The account and Region that a discovery asks.
+pub fn scope_of(by: &DiscoverBy) -> Scope {
+    match by {
+        DiscoverBy::Command(arn) => arn.scope(),
+        DiscoverBy::Target(arn) => arn.scope(),
+        DiscoverBy::Scope(scope) => scope.clone(),
+    }
 }
 
 /// One execution to be polled.
@@ -45,15 +58,22 @@ pub struct Demand {
 }
 
 impl Plan {
-    /// The plan of a configuration, for one shard of it.
-    pub fn new(config: &Config, shard: Shard) -> Self {
+    /// The plan of a configuration and its execution files, for one shard of it. An execution that is named more than
+    /// once is polled as it is named first.
+    pub fn new<'a>(
+        config: &'a Config,
+        from_files: impl Iterator<Item = &'a ConfiguredExecution>,
+        shard: Shard,
+    ) -> Self {
         let share = f64::from(shard.count());
         let limits = Limits {
             get_requests_per_second: config.limits.get_requests_per_second / share,
             list_requests_per_second: config.limits.list_requests_per_second / share,
             ..config.limits.clone()
         };
-        let mine = config.executions.iter().filter(|execution| shard.holds(&execution.key));
+        let mut named = HashSet::new();
+        let all = config.executions.iter().chain(from_files);
+        let mine = all.filter(|execution| shard.holds(&execution.key) && named.insert(&execution.key));
         let mut executions: Vec<Wanted> = mine
             .map(|execution| Wanted {
                 key: execution.key.clone(),
@@ -63,7 +83,21 @@ impl Plan {
             .collect();
         let dropped = executions.len().saturating_sub(limits.executions);
         executions.truncate(limits.executions);
-        Self { poll: config.poll.clone(), limits, label_names: config.metrics.labels.clone(), executions, dropped }
+        Self {
+            poll: config.poll.clone(),
+            limits,
+            label_names: config.metrics.labels.clone(),
+            executions,
+            discoveries: config.discovery.clone(),
+            shard,
+            dropped,
+        }
+    }
+
+    /// A Region of it, for calls that are about none in particular.
+    pub fn region(&self) -> Option<String> {
+        let configured = self.executions.first().map(|execution| execution.key.target.region().to_owned());
+        configured.or_else(|| Some(scope_of(&self.discoveries.first()?.by).region.to_string()))
     }
 
     /// What it asks of each account and Region.

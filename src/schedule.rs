@@ -3,7 +3,7 @@
 //!
 //! Every tracked execution has one next poll, waiting or due. Of the due ones, those aimed at a deadline go first
 //! (each execution has only one, so they cannot starve the others for ever), then those never polled, then the
-//! refreshes, oldest first; and every [`REFRESH_SHARE`]th call goes to a refresh whatever else is due.
+//! refreshes, oldest first; and every `REFRESH_SHARE`th call goes to a refresh whatever else is due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -26,6 +26,9 @@ const OVERDUE_PAUSE: Duration = Duration::from_secs(2);
 /// Executions that hardly ever change again, timed out by the service or not found, are asked this many times less
 /// often.
 const SLOW: u32 = 10;
+
+/// An execution that listings see is asked for alone once it was not seen for this many intervals.
+const SAFETY_NET: u32 = 2;
 
 /// What a poll has shown, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +86,12 @@ enum Urgency {
 #[derive(Debug)]
 struct Entry {
     interval: Duration,
+    /// Where it is known and has not passed when last seen.
     deadline: Option<Duration>,
     /// Polls answered by 404 in a row.
     missed: u32,
     polled: bool,
+    calling: bool,
     urgency: Urgency,
     /// Entries of the heaps with another version are out of date.
     version: u32,
@@ -120,7 +125,15 @@ impl Schedule {
             entry.interval = interval;
             return;
         }
-        let entry = Entry { interval, deadline: None, missed: 0, polled: false, urgency: Urgency::New, version: 0 };
+        let entry = Entry {
+            interval,
+            deadline: None,
+            missed: 0,
+            polled: false,
+            calling: false,
+            urgency: Urgency::New,
+            version: 0,
+        };
         self.entries.insert(slot, entry);
         self.unasked += 1;
         self.plan(slot, now, Urgency::New);
@@ -130,6 +143,24 @@ impl Schedule {
     pub fn untrack(&mut self, slot: Slot) {
         if self.entries.remove(&slot).is_some_and(|entry| !entry.polled) {
             self.unasked -= 1;
+        }
+    }
+
+    /// Whether it holds this execution.
+    pub fn holds(&self, slot: Slot) -> bool {
+        self.entries.contains_key(&slot)
+    }
+
+    /// How often an execution is asked for while it is open.
+    pub fn interval(&self, slot: Slot) -> Option<Duration> {
+        self.entries.get(&slot).map(|entry| entry.interval)
+    }
+
+    /// Something has changed that only a poll explains: it is due now. One that is being polled already is not asked
+    /// again for it.
+    pub fn urge(&mut self, slot: Slot, now: Duration) {
+        if self.entries.get(&slot).is_some_and(|entry| entry.polled && !entry.calling) {
+            self.plan(slot, now, Urgency::New);
         }
     }
 
@@ -145,7 +176,8 @@ impl Schedule {
         let order = if refresh_first { [2, 0, 1] } else { [0, 1, 2] };
         for class in order {
             while let Some(Reverse((due, slot, version))) = self.due[class].pop() {
-                if self.entries.get(&slot).is_some_and(|entry| entry.version == version) {
+                if let Some(entry) = self.entries.get_mut(&slot).filter(|entry| entry.version == version) {
+                    entry.calling = true;
                     self.since_refresh = if class == 2 { 0 } else { self.since_refresh + 1 };
                     return Next::Poll { slot, late: now.saturating_sub(due) };
                 }
@@ -160,18 +192,37 @@ impl Schedule {
     /// A poll has ended: plans the next one. `phase`, from 0 to 1, places the second poll of an execution within
     /// its interval, so that a first pass at full speed does not come back as a wave.
     pub fn polled(&mut self, slot: Slot, observed: Observed, phase: f64, now: Duration) {
-        let slowest = self.max_staleness / 2;
         let Some(entry) = self.entries.get_mut(&slot) else { return };
         let interval = if entry.polled { entry.interval } else { entry.interval.mul_f64(phase.clamp(0.1, 1.0)) };
         self.unasked -= usize::from(!entry.polled);
         entry.polled = true;
+        entry.calling = false;
+        self.observed(slot, observed, interval, now);
+    }
+
+    /// A listing has seen it: the next poll is only a safety net, for when the listings fail to see it again.
+    pub fn sighted(&mut self, slot: Slot, observed: Observed, now: Duration) {
+        let waiting = self.entries.get(&slot).filter(|entry| entry.polled && !entry.calling);
+        if let Some(interval) = waiting.map(|entry| entry.interval) {
+            self.observed(slot, observed, interval * SAFETY_NET, now);
+        }
+    }
+
+    fn observed(&mut self, slot: Slot, observed: Observed, interval: Duration, now: Duration) {
+        let slowest = self.max_staleness / 2;
+        let Some(entry) = self.entries.get_mut(&slot) else { return };
         entry.missed = if observed == Observed::NotFound { entry.missed.saturating_add(1) } else { 0 };
         let plan = match observed {
             Observed::Open { until_deadline } => {
-                entry.deadline = until_deadline.map(|millis| offset(now, millis));
-                Some(after_open(entry.deadline, interval, now))
+                let left = until_deadline.and_then(|millis| u64::try_from(millis).ok());
+                entry.deadline = left.map(|millis| now.saturating_add(Duration::from_millis(millis)));
+                Some(after_open(until_deadline, interval, now))
             }
-            Observed::Failed => Some(after_open(entry.deadline.filter(|deadline| *deadline > now), interval, now)),
+            Observed::Failed => {
+                let left = entry.deadline.and_then(|deadline| deadline.checked_sub(now));
+                let left = left.map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
+                Some(after_open(left, interval, now))
+            }
             Observed::TimedOut => {
                 let slow = (entry.interval * SLOW).min(slowest.max(entry.interval));
                 Some((now + slow, Urgency::Refresh))
@@ -209,25 +260,21 @@ impl Schedule {
 }
 
 /// The next poll of an open execution: after the interval; just after the deadline where that is sooner; and, past
-/// the deadline, after pauses that begin short and double.
-fn after_open(deadline: Option<Duration>, interval: Duration, now: Duration) -> (Duration, Urgency) {
-    let regular = now + interval;
-    match deadline {
-        Some(deadline) if deadline + DEADLINE_GRACE > now => {
-            let aimed = deadline + DEADLINE_GRACE;
-            if aimed < regular { (aimed, Urgency::Deadline) } else { (regular, Urgency::Refresh) }
+/// the deadline, after pauses that begin short and double. The deadline is so many milliseconds away, and may lie
+/// before the clock's start.
+fn after_open(until_deadline: Option<i64>, interval: Duration, now: Duration) -> (Duration, Urgency) {
+    let pause = until_deadline.map(|millis| {
+        let distance = Duration::from_millis(millis.unsigned_abs());
+        match millis {
+            0.. => distance.saturating_add(DEADLINE_GRACE),
+            _ if distance < DEADLINE_GRACE => DEADLINE_GRACE - distance,
+            _ => distance.max(OVERDUE_PAUSE),
         }
-        Some(deadline) => {
-            let pause = (now - deadline).max(OVERDUE_PAUSE);
-            if pause < interval { (now + pause, Urgency::Deadline) } else { (regular, Urgency::Refresh) }
-        }
-        None => (regular, Urgency::Refresh),
+    });
+    match pause {
+        Some(pause) if pause < interval => (now + pause, Urgency::Deadline),
+        _ => (now + interval, Urgency::Refresh),
     }
-}
-
-fn offset(now: Duration, millis: i64) -> Duration {
-    let distance = Duration::from_millis(millis.unsigned_abs());
-    if millis < 0 { now.saturating_sub(distance) } else { now.saturating_add(distance) }
 }
 
 #[cfg(test)]
@@ -279,6 +326,14 @@ mod tests {
         for (observed, next) in cases {
             assert_eq!(next_after(observed), next, "{observed:?}");
         }
+    }
+
+    #[test]
+    fn what_was_overdue_long_before_the_start_is_nothing_urgent() {
+        let mut schedule = one();
+        schedule.next(at(30.0));
+        schedule.polled(slot(0), Observed::Open { until_deadline: Some(-60_000) }, 1.0, at(30.0));
+        assert_eq!(schedule.next(at(30.0)), Next::At(at(60.0)));
     }
 
     #[test]

@@ -63,7 +63,7 @@ class Demo:
         self.exporter, self.simulator = exporter, simulator
 
     def fault(self, **fault):
-        urllib.request.urlopen(f"{self.simulator}/_simulator/faults", data=json.dumps(fault).encode(), timeout=10).close()
+        urllib.request.urlopen(f"{self.simulator}/_simulator/faults", data=json.dumps(fault).encode(), timeout=30).close()
 
 
 @contextlib.contextmanager

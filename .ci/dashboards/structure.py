@@ -144,8 +144,9 @@ def _provisioning(folder, boards):
     path = re.search(r"^ {6}path: (\S+)$", providers, re.MULTILINE)
     if not path or path[1] not in readme:
         yield "README.md does not name the folder that the provider reads"
-    if "type: prometheus" not in sources:
-        yield "no Prometheus is provisioned"
+    scraped = re.search(r"^ +scrape_interval: (\w+)$", pathlib.Path("deploy/prometheus/prometheus.yml").read_text(), re.MULTILINE)
+    if not scraped or f"timeInterval: {scraped[1]}\n" not in sources:
+        yield "timeInterval of the datasource is not Prometheus's scrape interval"
     for board in boards.values():
         if board["uid"] not in readme:
             yield f"README.md does not name {board['uid']}"

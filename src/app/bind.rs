@@ -1,8 +1,13 @@
-//! Addresses to listen on, as Prometheus writes them: `:10477` is every address of the host.
+//! The sockets. Addresses are as Prometheus writes them: `:10477` is every address of the host.
 
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
+
+use super::AppError;
+use crate::cli::WebFlags;
+use crate::server::{self, WebSecurity};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +18,7 @@ pub struct BindError {
 }
 
 /// Binds an address of the form `HOST:PORT` or `:PORT`.
-pub(super) async fn bind(address: &str) -> Result<TcpListener, BindError> {
+async fn bind(address: &str) -> Result<TcpListener, BindError> {
     let bound = match address.strip_prefix(':').map(str::parse::<u16>) {
         // Both families through one socket; where the host has no IPv6, IPv4 alone.
         Some(Ok(port)) => match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
@@ -26,7 +31,7 @@ pub(super) async fn bind(address: &str) -> Result<TcpListener, BindError> {
 }
 
 /// Binds them all and logs where.
-pub(super) async fn bind_all(addresses: &[String], what: &'static str) -> Result<Vec<TcpListener>, BindError> {
+async fn bind_all(addresses: &[String], what: &'static str) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
         let listener = bind(address).await?;
@@ -35,6 +40,38 @@ pub(super) async fn bind_all(addresses: &[String], what: &'static str) -> Result
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+/// The sockets, bound before anything else begins.
+pub(super) struct Listeners {
+    pub(super) main: Vec<TcpListener>,
+    pub(super) health: Vec<TcpListener>,
+    pub(super) security: Option<Arc<WebSecurity>>,
+}
+
+impl Listeners {
+    /// Reads the web configuration and binds every address.
+    pub(super) async fn bind(web: &WebFlags) -> Result<Self, AppError> {
+        let security = match &web.web_config_file {
+            Some(path) => Some(Arc::new(WebSecurity::load(path, server::parse_web_config)?)),
+            None => None,
+        };
+        let main = bind_all(&web.listen_addresses, "metrics").await?;
+        let health = bind_all(web.health_listen_address.as_slice(), "health").await?;
+        Ok(Self { main, health, security })
+    }
+
+    /// The addresses to open, for people.
+    pub(super) fn urls(&self) -> Vec<String> {
+        let scheme = if self.security.as_ref().is_some_and(|security| security.has_tls()) { "https" } else { "http" };
+        let addresses = self.main.iter().filter_map(|listener| listener.local_addr().ok());
+        addresses
+            .map(|address| match address.ip().is_unspecified() {
+                true => format!("{scheme}://localhost:{}", address.port()),
+                false => format!("{scheme}://{address}"),
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

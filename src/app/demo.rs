@@ -6,12 +6,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::AppError;
-use super::run::{Listeners, Start, serve};
+use super::bind::Listeners;
+use super::run::{Start, serve};
 use super::simulate;
 use crate::cli::Demo;
 use crate::config::{Config, ConfiguredExecution};
 use crate::execution::{ExecutionId, ExecutionKey, TargetArn};
 use crate::iot;
+use crate::plan::Plan;
 use crate::shard::Shard;
 use crate::simulator::Births;
 
@@ -35,7 +37,8 @@ pub async fn demo(flags: &Demo, shutdown: CancellationToken) -> Result<(), AppEr
         allow_insecure_endpoint: false,
         timeout: config.poll.timeout,
     };
-    let start = Start { config, file: None, shard: Shard::WHOLE, iot };
+    let plan = Plan::new(&config, std::iter::empty(), Shard::WHOLE);
+    let start = Start { config, plan, loader: None, iot };
     let stop = shutdown.child_token();
     let simulating = tokio::spawn(simulator.run(stop.clone()));
     let outcome = serve(start, listeners, &flags.web, shutdown).await;

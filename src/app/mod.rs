@@ -2,6 +2,7 @@
 
 mod bind;
 mod demo;
+mod load;
 mod once;
 mod reload;
 mod routes;
@@ -10,6 +11,7 @@ mod simulate;
 
 pub use bind::BindError;
 pub use demo::demo;
+pub use load::{check, iam_policy};
 pub use once::once;
 pub use run::run;
 pub use simulate::simulate;
@@ -23,9 +25,9 @@ use crate::config::Config;
 use crate::execution::Timestamp;
 use crate::exposition;
 use crate::iot::Iot;
-use crate::poller::Progress;
+use crate::poller::{Progress, Rate};
 use crate::store::{Store, View};
-use crate::telemetry::{Operation, RateKind, Telemetry, Tracked};
+use crate::telemetry::{RateKind, Telemetry, Tracked};
 use crate::text::Format;
 
 /// Why a command did not succeed.
@@ -120,10 +122,11 @@ impl Shared {
         for (scope, oldest) in &tallies.oldest_open {
             self.telemetry.set_oldest_open_observation(scope, *oldest);
         }
-        for (scope, configured, current) in self.progress.rates() {
-            let operation = Operation::GetCommandExecution;
-            self.telemetry.set_rate_limit(&scope, operation, RateKind::Configured, configured);
-            self.telemetry.set_rate_limit(&scope, operation, RateKind::Current, current);
+        for (scope, rates) in self.progress.rates() {
+            for Rate { operation, configured, current } in rates {
+                self.telemetry.set_rate_limit(&scope, operation, RateKind::Configured, configured);
+                self.telemetry.set_rate_limit(&scope, operation, RateKind::Current, current);
+            }
             self.telemetry.set_credentials_valid(&scope.account_id, self.iot.credentials_valid(&scope.account_id));
         }
         let age = i64::try_from(self.progress.heartbeat_age().as_millis()).unwrap_or(i64::MAX);

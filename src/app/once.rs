@@ -6,13 +6,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::run::announce;
+use super::load::{Loader, announce, loaded_into};
 use super::{Active, AppError, Shared};
 use crate::cli::Once;
 use crate::clock;
 use crate::config::Config;
 use crate::iot::{self, Iot};
-use crate::plan::Plan;
 use crate::poller::Poller;
 use crate::store::Store;
 use crate::telemetry::{Build, Telemetry};
@@ -24,26 +23,25 @@ use crate::text::Format;
 /// A bad configuration, or polls that failed; their text is written all the same.
 pub async fn once(flags: &Once, shutdown: CancellationToken) -> Result<(), AppError> {
     let config = Config::load(&flags.source.config_file)?;
-    let plan = Plan::new(&config, flags.source.shard);
+    let mut loader = Loader::new(&flags.source.config_file, flags.source.shard);
+    let plan = loader.plan(&config);
     announce(&config, &plan);
     let settings = iot::Settings {
         allow_insecure_endpoint: flags.source.allow_insecure_endpoint,
         timeout: config.poll.timeout,
         ..iot::Settings::default()
     };
-    let region = plan.executions.first().map(|execution| execution.key.target.region().to_owned());
-    let iot = Arc::new(Iot::connect(&settings, region.as_deref()).await?);
+    let iot = Arc::new(Iot::connect(&settings, plan.region().as_deref()).await?);
     iot.configure(config.poll.timeout, &config.accounts).await;
 
     let store = Arc::new(Store::new(clock::now()));
     let telemetry = Arc::new(Telemetry::new(Build::THIS));
-    telemetry.config_loaded(&config.hash, clock::now());
+    loaded_into(&telemetry, &config, loader.file_counts());
     let (_active, receiver) = watch::channel(Active::new(&config));
-    let (poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), true);
-    let (plans, planned) = mpsc::channel(1);
+    let (mut poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), true);
     let polled = plan.executions.len() as u64;
-    // The channel is empty and the poller's end is at hand.
-    let _ = plans.send(plan).await;
+    poller.apply(plan);
+    let (_plans, planned) = mpsc::channel(1);
     tokio::select! {
         ended = poller.run(planned, shutdown) => ended?,
         () = progress.first_pass() => {}

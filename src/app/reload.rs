@@ -3,8 +3,7 @@
 //! The content is compared and not the time of change, because Kubernetes updates a ConfigMap by swapping a symbolic
 //! link, to which file watchers are blind. A faulty file leaves the old configuration in force.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,13 +11,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::run::announce;
+use super::load::{Found, Loader, announce, loaded_into};
 use super::{Active, AppError, Shared};
-use crate::clock;
 use crate::config::{Config, LoadError};
 use crate::plan::Plan;
 use crate::server::WebSecurity;
-use crate::shard::Shard;
 
 /// How often the file's content is compared.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -26,45 +23,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Asks for a reload; the answer says why it failed.
 pub(super) type Request = oneshot::Sender<Result<(), String>>;
 
-/// Reads one configuration file again and again.
+/// Reads a configuration again and again.
 pub(super) struct Reloader {
-    file: PathBuf,
-    shard: Shard,
+    loader: Arc<Mutex<Loader>>,
     shared: Shared,
     plans: mpsc::Sender<Plan>,
     active: watch::Sender<Arc<Active>>,
-    /// What the last look found, good or bad.
-    seen: Option<Found>,
-    /// A change has to look the same twice before it is applied: the file may be half written.
+    /// What is in force, good or bad.
+    seen: Found,
+    /// A change has to look the same twice before it is applied: a file may be half written.
     changed: Option<Found>,
 }
 
-/// A content by its hash, or the message of what prevented reading it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Found(String);
-
 impl Reloader {
     pub(super) fn new(
-        file: &Path,
-        shard: Shard,
+        loader: Loader,
+        seen: Found,
         shared: Shared,
         plans: mpsc::Sender<Plan>,
         active: watch::Sender<Arc<Active>>,
     ) -> Self {
-        let seen = Some(Found(active.borrow().hash.clone()));
-        Self { file: file.to_owned(), shard, shared, plans, active, seen, changed: None }
+        Self { loader: Arc::new(Mutex::new(loader)), shared, plans, active, seen, changed: None }
     }
 
-    /// Reads the file and applies it.
+    /// Reads the files and applies them.
     async fn reload(&mut self) -> Result<(), String> {
-        let (found, loaded) = self.read().await;
+        let (found, loaded) = self.with_loader(|loader| loader.look()).await?;
         self.take_over(found, loaded).await
     }
 
-    /// Applies the file if its content has changed since the last look, and stayed so for one more.
+    /// Applies the files if their content has changed since the last look, and stayed so for one more.
     async fn look(&mut self) {
-        let (found, loaded) = self.read().await;
-        if self.seen.as_ref() == Some(&found) {
+        let Ok((found, loaded)) = self.with_loader(|loader| loader.look()).await else { return };
+        if self.seen == found {
             self.changed = None;
         } else if self.changed.as_ref() == Some(&found) {
             self.changed = None;
@@ -75,21 +66,8 @@ impl Reloader {
         }
     }
 
-    async fn read(&self) -> (Found, Result<Config, LoadError>) {
-        let file = self.file.clone();
-        let loaded = tokio::task::spawn_blocking(move || Config::load(&file)).await;
-        let loaded = loaded.unwrap_or_else(|error| {
-            Err(LoadError::Read { path: self.file.clone(), error: std::io::Error::other(error) })
-        });
-        let found = match &loaded {
-            Ok(config) => config.hash.clone(),
-            Err(error) => error.to_string(),
-        };
-        (Found(found), loaded)
-    }
-
     async fn take_over(&mut self, found: Found, loaded: Result<Config, LoadError>) -> Result<(), String> {
-        self.seen = Some(found);
+        self.seen = found;
         let config = match loaded {
             Ok(config) => config,
             Err(error) => {
@@ -98,13 +76,32 @@ impl Reloader {
                 return Err(error.to_string());
             }
         };
-        let plan = Plan::new(&config, self.shard);
+        let (config, plan, files) = self
+            .with_loader(move |loader| {
+                let plan = loader.plan(&config);
+                (config, plan, loader.file_counts())
+            })
+            .await?;
         announce(&config, &plan);
         self.shared.iot.configure(config.poll.timeout, &config.accounts).await;
-        self.shared.telemetry.config_loaded(&config.hash, clock::now());
+        loaded_into(&self.shared.telemetry, &config, files);
         self.active.send_replace(Active::new(&config));
         tracing::info!(hash = %config.hash, executions = plan.executions.len(), "configuration loaded");
-        self.plans.send(plan).await.map_err(|_| "the program is stopping".to_owned())
+        self.plans.send(plan).await.map_err(|_| "the program is stopping".to_owned())?;
+        match files {
+            (_, 0) => Ok(()),
+            (files, bad) => Err(format!("{bad} of {files} execution files are bad: the log has the faults")),
+        }
+    }
+
+    /// Lets the loader read files where that holds up nobody.
+    async fn with_loader<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Loader) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let loader = Arc::clone(&self.loader);
+        let work = move || work(&mut loader.lock().unwrap_or_else(PoisonError::into_inner));
+        tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
     }
 }
 

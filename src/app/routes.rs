@@ -12,12 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::bind::Listeners;
 use super::reload;
-use super::run::Listeners;
 use super::{AppError, Shared};
 use crate::clock;
 use crate::exposition;
-use crate::page;
+use crate::page::{self, Budget};
+use crate::poller::Progress;
 use crate::server::{self, Body, Limits, Methods, Options, Routes, WebSecurity, plain};
 use crate::telemetry::{ScrapeCode, Telemetry};
 
@@ -131,7 +132,7 @@ impl Site {
             telemetry_path: &self.paths.telemetry,
             config_hash: &hash,
             view: store.view(),
-            rates: progress.rates(),
+            budgets: budgets(progress),
             now: clock::now(),
         })
     }
@@ -196,6 +197,20 @@ impl Site {
         }
         response
     }
+}
+
+fn budgets(progress: &Progress) -> Vec<Budget> {
+    let mut rates = progress.rates();
+    rates.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let budgets = rates.into_iter().flat_map(|(scope, rates)| {
+        rates.map(|rate| Budget {
+            scope: scope.clone(),
+            operation: rate.operation.label(),
+            configured: rate.configured,
+            current: rate.current,
+        })
+    });
+    budgets.collect()
 }
 
 /// All values of a header, as one list.

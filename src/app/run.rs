@@ -1,14 +1,13 @@
 //! `run`: poll and serve until asked to stop.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::bind::bind_all;
+use super::bind::Listeners;
+use super::load::{Found, Loader, announce, loaded_into};
 use super::reload::{self, Reloader};
 use super::routes::{self, Paths};
 use super::{Active, AppError, Shared};
@@ -18,8 +17,6 @@ use crate::config::Config;
 use crate::iot::{self, Iot};
 use crate::plan::Plan;
 use crate::poller::Poller;
-use crate::server::{self, WebSecurity};
-use crate::shard::Shard;
 use crate::store::Store;
 use crate::telemetry::{Build, Telemetry};
 
@@ -28,89 +25,58 @@ use crate::telemetry::{Build, Telemetry};
 /// # Errors
 /// A bad configuration, an address that is in use, or a task that ends by itself.
 pub async fn run(flags: &Run, shutdown: CancellationToken) -> Result<(), AppError> {
-    let config = Config::load(&flags.source.config_file)?;
+    let mut loader = Loader::new(&flags.source.config_file, flags.source.shard);
+    let (found, loaded) = loader.look();
+    let config = loaded?;
     let iot = iot::Settings {
         allow_insecure_endpoint: flags.source.allow_insecure_endpoint,
         timeout: config.poll.timeout,
         ..iot::Settings::default()
     };
     let listeners = Listeners::bind(&flags.web).await?;
-    let start = Start { config, file: Some(&flags.source.config_file), shard: flags.source.shard, iot };
+    let plan = loader.plan(&config);
+    let start = Start { config, plan, loader: Some((loader, found)), iot };
     serve(start, listeners, &flags.web, shutdown).await
 }
 
 /// What is polled, and how it is asked for.
-pub(super) struct Start<'a> {
+pub(super) struct Start {
     pub(super) config: Config,
-    /// Where the configuration comes from, and is read from again; `None` if there is no file.
-    pub(super) file: Option<&'a Path>,
-    pub(super) shard: Shard,
+    pub(super) plan: Plan,
+    /// Reads the configuration again; `None` if there is no file.
+    pub(super) loader: Option<(Loader, Found)>,
     pub(super) iot: iot::Settings,
-}
-
-/// The sockets, bound before anything else begins.
-pub(super) struct Listeners {
-    pub(super) main: Vec<TcpListener>,
-    pub(super) health: Vec<TcpListener>,
-    pub(super) security: Option<Arc<WebSecurity>>,
-}
-
-impl Listeners {
-    /// Reads the web configuration and binds every address.
-    pub(super) async fn bind(web: &WebFlags) -> Result<Self, AppError> {
-        let security = match &web.web_config_file {
-            Some(path) => Some(Arc::new(WebSecurity::load(path, server::parse_web_config)?)),
-            None => None,
-        };
-        let main = bind_all(&web.listen_addresses, "metrics").await?;
-        let health = bind_all(web.health_listen_address.as_slice(), "health").await?;
-        Ok(Self { main, health, security })
-    }
-
-    /// The addresses to open, for people.
-    pub(super) fn urls(&self) -> Vec<String> {
-        let scheme = if self.security.as_ref().is_some_and(|security| security.has_tls()) { "https" } else { "http" };
-        let addresses = self.main.iter().filter_map(|listener| listener.local_addr().ok());
-        addresses
-            .map(|address| match address.ip().is_unspecified() {
-                true => format!("{scheme}://localhost:{}", address.port()),
-                false => format!("{scheme}://{address}"),
-            })
-            .collect()
-    }
 }
 
 /// Runs the poller, the reloader and the servers; the first to end stops the rest.
 pub(super) async fn serve(
-    start: Start<'_>,
+    start: Start,
     listeners: Listeners,
     web: &WebFlags,
     shutdown: CancellationToken,
 ) -> Result<(), AppError> {
-    let Start { config, file, shard, iot } = start;
-    let plan = Plan::new(&config, shard);
+    let Start { config, plan, loader, iot } = start;
     announce(&config, &plan);
-    let region = plan.executions.first().map(|execution| execution.key.target.region().to_owned());
-    let iot = Arc::new(Iot::connect(&iot, region.as_deref()).await?);
+    let iot = Arc::new(Iot::connect(&iot, plan.region().as_deref()).await?);
     iot.configure(config.poll.timeout, &config.accounts).await;
 
     let store = Arc::new(Store::new(clock::now()));
     let telemetry = Arc::new(Telemetry::new(Build::THIS));
-    telemetry.config_loaded(&config.hash, clock::now());
+    loaded_into(&telemetry, &config, loader.as_ref().map(|(loader, _)| loader.file_counts()).unwrap_or_default());
     let (active, receiver) = watch::channel(Active::new(&config));
     drop(config);
-    let (poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), false);
+    let (mut poller, progress) = Poller::new(Arc::clone(&iot), Arc::clone(&store), Arc::clone(&telemetry), false);
     let shared = Shared { store, telemetry, progress, iot, config: receiver };
 
+    // Before anything is served: every execution has its series from the start.
+    poller.apply(plan);
     let (plans, planned) = mpsc::channel(1);
-    // The channel is empty and the poller's end is at hand.
-    let _ = plans.send(plan).await;
     let (requests, requested) = mpsc::channel(1);
     let mut tasks: JoinSet<Result<(), AppError>> = JoinSet::new();
     let stop = shutdown.child_token();
     let polling = poller.run(planned, stop.clone());
     tasks.spawn(async move { Ok(polling.await?) });
-    let reloader = file.map(|file| Reloader::new(file, shard, shared.clone(), plans.clone(), active));
+    let reloader = loader.map(|(loader, found)| Reloader::new(loader, found, shared.clone(), plans.clone(), active));
     tasks.spawn(reload::follow(reloader, listeners.security.clone(), requested, stop.clone()));
     let paths = Paths { telemetry: web.telemetry_path.clone(), lifecycle: web.enable_lifecycle };
     tasks.spawn(routes::serve(listeners, paths, shared, requests, stop.clone()));
@@ -130,22 +96,4 @@ async fn supervise(mut tasks: JoinSet<Result<(), AppError>>, stop: CancellationT
         stop.cancel();
     }
     outcome
-}
-
-/// Says what will be polled, where, and whether the quota allows it.
-pub(super) fn announce(config: &Config, plan: &Plan) {
-    if config.has_nothing_to_poll() {
-        tracing::warn!("the configuration names no executions: there is nothing to poll");
-    }
-    let limit = plan.limits.get_requests_per_second;
-    for demand in plan.demands() {
-        let (account_id, region) = (&*demand.scope.account_id, &*demand.scope.region);
-        let (executions, predicted) = (demand.executions, format!("{:.3}", demand.calls_per_second));
-        tracing::info!(account_id, region, executions, predicted_calls_per_second = %predicted, limit_calls_per_second = limit, "will poll");
-        if demand.calls_per_second > limit {
-            let every = format!("{:.0}s", demand.executions as f64 / limit);
-            tracing::warn!(account_id, region, predicted_calls_per_second = %predicted, limit_calls_per_second = limit, reachable_interval = %every,
-                "the interval cannot be met while all executions are open: raise poll.interval or limits.get_requests_per_second");
-        }
-    }
 }

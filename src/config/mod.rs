@@ -139,6 +139,17 @@ pub enum DiscoverBy {
     Scope(Scope),
 }
 
+impl DiscoverBy {
+    /// The command's or target's ARN, or `every command`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Command(arn) => arn.as_str(),
+            Self::Target(arn) => arn.as_str(),
+            Self::Scope(_) => "every command",
+        }
+    }
+}
+
 /// One item of `discovery`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Discovery {

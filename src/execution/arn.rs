@@ -135,9 +135,15 @@ impl CommandArn {
         &self.0
     }
 
+    /// The partition.
+    pub fn partition(&self) -> Partition<'_> {
+        split(&self.0)[1]
+    }
+
     /// The command ID: the value of the label `command`.
     pub fn id(&self) -> &str {
-        split(&self.0)[5].trim_start_matches("command/")
+        let resource = split(&self.0)[5];
+        resource.strip_prefix("command/").unwrap_or(resource)
     }
 
     /// The account and Region.

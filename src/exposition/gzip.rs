@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
 
         #[test]
         fn decodes_as_one_member(chunks in proptest::collection::vec((any::<u64>(), 0..100_000_usize), 0..6)) {

@@ -175,8 +175,10 @@ impl Scrape {
             }
             return None;
         }
+        // At least one line a step, even where the head alone has filled the chunk: else the step is tried for ever.
+        let room = CHUNK.max(out.len() + 1);
         for (place, execution) in view.executions(place.page, place.execution) {
-            if out.len() >= CHUNK {
+            if out.len() >= room {
                 return Some(place);
             }
             executions::push(out, settings, shown, &execution, *now);

@@ -24,7 +24,11 @@ pub(super) fn classify<E: ProvideErrorMetadata + Error + 'static>(error: &SdkErr
             }
         }
         SdkError::ResponseError(response) => body_failure(response.raw().status().as_u16(), error),
-        SdkError::ServiceError(error) => by_service(error.err().code(), error.raw().status().as_u16()),
+        SdkError::ServiceError(error) => {
+            // The SDK gives up on the code where the body is not JSON: a proxy may have replaced it.
+            let header = error.raw().headers().get("x-amzn-errortype").map(bare_code);
+            by_service(error.err().code().or(header), error.raw().status().as_u16())
+        }
         _ => Failure::new(FailureReason::Unknown, "an error that the SDK does not explain"),
     }
 }
@@ -34,6 +38,12 @@ fn by_service(code: Option<&str>, status: u16) -> Failure {
     let code =
         code.filter(|code| code.len() <= 64 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
     Failure::new(reason, format!("{}, HTTP {status}", code.unwrap_or("no error code")))
+}
+
+/// The code in the header's form `namespace#Code:http://…`.
+fn bare_code(header: &str) -> &str {
+    let code = header.split(':').next().unwrap_or_default();
+    code.rsplit('#').next().unwrap_or_default()
 }
 
 fn by_code(code: &str) -> Option<FailureReason> {

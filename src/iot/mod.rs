@@ -19,6 +19,7 @@ use aws_sdk_iot::config::{
     Credentials, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
 use aws_sdk_iot::types::TimeFilter;
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::Account;
 use crate::credentials::Keeper;
@@ -114,12 +115,24 @@ impl Iot {
     async fn assume(&self, id: &str, account: &Account) -> Keeper {
         let mut role = aws_config::sts::AssumeRoleProvider::builder(&account.role_arn)
             .configure(&self.base)
+            .region(self.sts_region(&account.role_arn))
             .session_name(&account.session_name);
         if let Some(external_id) = &account.external_id {
             role = role.external_id(external_id);
         }
         let provider = role.build_from_provider(self.ambient.clone()).await;
         Keeper::start(id.to_owned(), SharedCredentialsProvider::new(provider))
+    }
+
+    /// STS is asked in the environment's Region, or, for a role of another partition, in one of that.
+    fn sts_region(&self, role_arn: &str) -> Region {
+        let own = self.base.region().map_or("us-east-1", |region| region.as_ref());
+        let (prefix, first) = match role_arn.split(':').nth(1) {
+            Some("aws-cn") => ("cn-", "cn-north-1"),
+            Some("aws-us-gov") => ("us-gov-", "us-gov-west-1"),
+            _ => ("", own),
+        };
+        Region::new(if own.starts_with(prefix) { own.to_owned() } else { first.to_owned() })
     }
 
     fn keeper(&self, state: &State, account_id: &str) -> Keeper {
@@ -156,25 +169,28 @@ impl Iot {
     }
 
     /// Runs one call with the credentials that are there now, and has them renewed where the service refuses them.
+    /// One timeout covers both waiting for a first load of them and the call.
     async fn ask<T, E, Fut>(&self, scope: &Scope, call: impl FnOnce(Client) -> Fut) -> Result<T, Failure>
     where
         Fut: Future<Output = Result<T, aws_sdk_iot::error::SdkError<E>>>,
         E: aws_sdk_iot::error::ProvideErrorMetadata + std::error::Error + 'static,
     {
         let (client, keeper) = self.client(scope);
-        let within = self.lock().timeout;
-        match tokio::time::timeout(within, keeper.current()).await {
+        let deadline = Instant::now() + self.lock().timeout;
+        match timeout_at(deadline, keeper.current()).await {
             Ok(Ok(_)) => {}
             Ok(Err(why)) => return Err(Failure::new(FailureReason::Credentials, why.to_string())),
             Err(_) => return Err(Failure::new(FailureReason::Credentials, "still loading")),
         }
-        call(client).await.map_err(|error| {
-            let failure = failure::classify(&error);
-            if failure.reason == FailureReason::Credentials {
-                keeper.invalidate();
-            }
-            failure
-        })
+        let failure = match timeout_at(deadline, call(client)).await {
+            Ok(Ok(output)) => return Ok(output),
+            Ok(Err(error)) => failure::classify(&error),
+            Err(_) => Failure::new(FailureReason::Timeout, "no whole answer in time"),
+        };
+        if failure.reason == FailureReason::Credentials {
+            keeper.invalidate();
+        }
+        Err(failure)
     }
 }
 

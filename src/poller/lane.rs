@@ -1,6 +1,6 @@
 //! The polling of one account and Region.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +8,18 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::{LaneProgress, Shared};
-use crate::clock;
-use crate::execution::{ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
+use super::discovery::Discovery;
+use super::found::Found;
+use super::health::Health;
+use super::{LaneProgress, Rate, Shared};
+use crate::config;
+use crate::execution::{CommandArn, ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
+use crate::listing::{self, Listings};
 use crate::plan::Plan;
 use crate::rate::RateLimit;
 use crate::schedule::{Next, Observed, Schedule};
-use crate::source::Source;
+use crate::shard::Shard;
+use crate::source::{Page, Source, Summary};
 use crate::store::Slot;
 use crate::telemetry::Operation;
 
@@ -25,22 +30,16 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a plan says of every lane.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Settings {
-    get_rate: f64,
-    concurrency: usize,
-    timeout: Duration,
-    max_staleness: Duration,
+    pub(super) poll: config::Poll,
+    pub(super) limits: config::Limits,
+    pub(super) shard: Shard,
 }
 
 impl Settings {
     pub(super) fn new(plan: &Plan) -> Self {
-        Self {
-            get_rate: plan.limits.get_requests_per_second,
-            concurrency: plan.limits.concurrency,
-            timeout: plan.poll.timeout,
-            max_staleness: plan.poll.max_staleness,
-        }
+        Self { poll: plan.poll.clone(), limits: plan.limits.clone(), shard: plan.shard }
     }
 }
 
@@ -48,227 +47,328 @@ impl Settings {
 #[derive(Debug)]
 pub(super) struct Update {
     pub(super) settings: Settings,
-    pub(super) track: Vec<(Slot, ExecutionKey, Duration)>,
+    pub(super) track: Vec<(Slot, Duration)>,
     pub(super) untrack: Vec<Slot>,
+    pub(super) discoveries: Vec<config::Discovery>,
 }
 
 impl Update {
-    pub(super) fn new(settings: Settings) -> Self {
-        Self { settings, track: Vec::new(), untrack: Vec::new() }
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), track: Vec::new(), untrack: Vec::new(), discoveries: Vec::new() }
+    }
+
+    /// Whether the lane has anything to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.track.is_empty() && self.discoveries.is_empty()
     }
 }
 
-struct Polled {
-    outcome: Result<Snapshot, Failure>,
-    took: Duration,
+/// A call in flight.
+#[derive(Debug)]
+enum Call {
+    Get(Slot),
+    List(listing::Call),
+    Commands,
 }
 
+impl Call {
+    fn operation(&self) -> Operation {
+        match self {
+            Self::Get(_) => Operation::GetCommandExecution,
+            Self::List(_) => Operation::ListCommandExecutions,
+            Self::Commands => Operation::ListCommands,
+        }
+    }
+}
+
+/// What a call has brought.
+#[derive(Debug)]
+enum Answer {
+    Got(Snapshot),
+    Listed(Page<Summary>),
+    Commands(Page<CommandArn>),
+}
+
+type Ended = (Result<Answer, Failure>, Duration);
+
 pub(super) struct Lane<S> {
-    scope: Scope,
-    shared: Arc<Shared<S>>,
-    settings: Settings,
-    schedule: Schedule,
-    keys: HashMap<Slot, ExecutionKey>,
-    rate: RateLimit,
-    calls: JoinSet<Polled>,
-    calling: HashMap<Id, Slot>,
-    /// How many executions fail for each reason: the log tells of the first and of the last.
-    failing: BTreeMap<FailureReason, u32>,
-    failing_slots: HashMap<Slot, FailureReason>,
+    pub(super) scope: Scope,
+    pub(super) shared: Arc<Shared<S>>,
+    pub(super) settings: Settings,
+    pub(super) schedule: Schedule,
+    pub(super) listings: Listings,
+    pub(super) discovery: Discovery,
+    pub(super) found: Found,
+    health: Health,
+    get_rate: RateLimit,
+    list_rate: RateLimit,
+    commands_rate: RateLimit,
+    calls: JoinSet<Ended>,
+    calling: HashMap<Id, Call>,
 }
 
 impl<S: Source + 'static> Lane<S> {
     pub(super) fn new(scope: Scope, shared: Arc<Shared<S>>, settings: Settings) -> Self {
+        let config::Limits { get_requests_per_second: get, list_requests_per_second: list, .. } = settings.limits;
         Self {
             scope,
             shared,
-            settings,
-            schedule: Schedule::new(settings.max_staleness),
-            keys: HashMap::new(),
-            rate: RateLimit::new(settings.get_rate),
+            schedule: Schedule::new(settings.poll.max_staleness),
+            listings: Listings::default(),
+            discovery: Discovery::default(),
+            found: Found::default(),
+            health: Health::default(),
+            get_rate: RateLimit::new(get),
+            list_rate: RateLimit::new(list),
+            commands_rate: RateLimit::new(list),
             calls: JoinSet::new(),
             calling: HashMap::new(),
-            failing: BTreeMap::new(),
-            failing_slots: HashMap::new(),
+            settings,
         }
     }
 
-    /// Polls until the updates end.
-    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) {
+    /// Polls until the updates end; answers with its account and Region.
+    pub(super) async fn run(mut self, mut updates: mpsc::UnboundedReceiver<Update>) -> Scope {
         // Before the first update there is nothing to report: a lane without executions has asked all of them.
         match updates.recv().await {
             Some(update) => self.apply(update),
-            None => return,
+            None => return self.scope,
         }
         loop {
+            self.leave();
             let wake = self.start_calls();
             self.report();
             tokio::select! {
+                // What was removed must not be asked once more.
+                biased;
                 update = updates.recv() => match update {
                     Some(update) => self.apply(update),
-                    None => return,
+                    None => break,
                 },
                 Some(ended) = self.calls.join_next_with_id() => self.ended(ended),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
-    }
-
-    fn now(&self) -> Duration {
-        self.shared.start.elapsed()
+        for slot in self.found.slots() {
+            self.shared.store.untrack(slot);
+        }
+        self.scope
     }
 
     fn apply(&mut self, update: Update) {
         let now = self.now();
         self.settings = update.settings;
-        self.rate.configure(update.settings.get_rate);
-        self.schedule.set_max_staleness(update.settings.max_staleness);
+        self.get_rate.configure(self.settings.limits.get_requests_per_second);
+        self.list_rate.configure(self.settings.limits.list_requests_per_second);
+        self.commands_rate.configure(self.settings.limits.list_requests_per_second);
+        self.schedule.set_max_staleness(self.settings.poll.max_staleness);
         for slot in update.untrack {
-            self.keys.remove(&slot);
-            self.schedule.untrack(slot);
-            self.note_failure(slot, None);
+            self.forget(slot);
         }
-        for (slot, key, interval) in update.track {
-            self.keys.insert(slot, key);
+        for (slot, interval) in update.track {
+            self.found.remove(slot);
             self.schedule.track(slot, interval, now);
         }
+        self.discovery.configure(update.discoveries);
+        self.listings.set_lookouts(self.discovery.lookouts());
     }
 
-    /// Starts what is due, as far as the rate and the concurrency allow. Answers when to look again.
+    /// Starts what is due, as far as the rates and the concurrency allow. Answers when to look again.
     fn start_calls(&mut self) -> Instant {
         let now = self.now();
         let mut wake = now + HEARTBEAT;
-        while self.calls.len() < self.settings.concurrency {
-            if self.rate.ready_at() > now {
-                wake = wake.min(self.rate.ready_at());
+        while self.calls.len() < self.settings.limits.concurrency {
+            let looks = [self.start_get(now), self.start_list(now), self.start_commands(now)];
+            if looks.iter().all(|look| look.is_err()) {
+                wake = looks.into_iter().filter_map(Result::err).flatten().fold(wake, Duration::min);
                 break;
-            }
-            match self.schedule.next(now) {
-                Next::Poll { slot, late } => self.call(slot, late, now),
-                Next::At(due) => {
-                    wake = wake.min(due);
-                    break;
-                }
-                Next::Idle => break,
             }
         }
         self.shared.start + wake
     }
 
-    fn call(&mut self, slot: Slot, late: Duration, now: Duration) {
-        let Some(key) = self.keys.get(&slot).cloned() else { return };
-        self.rate.take(now);
-        self.shared.telemetry.poll_started(late);
-        let shared = Arc::clone(&self.shared);
-        let limit = self.settings.timeout + PATIENCE;
-        let call = self.calls.spawn(async move {
-            let start = Instant::now();
-            let answer = tokio::time::timeout(limit, shared.source.get_execution(&key)).await;
-            let outcome = answer.unwrap_or_else(|_| Err(Failure::new(FailureReason::Timeout, "no answer in time")));
-            Polled { outcome, took: start.elapsed() }
-        });
-        self.calling.insert(call.id(), slot);
+    /// Starts one poll, or answers when there will be one to start.
+    fn start_get(&mut self, now: Duration) -> Result<(), Option<Duration>> {
+        if self.get_rate.ready_at() > now {
+            return Err(Some(self.get_rate.ready_at()));
+        }
+        match self.schedule.next(now) {
+            Next::Poll { slot, late } => {
+                let Some(key) = self.shared.store.key(slot) else { return Ok(()) };
+                self.get_rate.take(now);
+                self.shared.telemetry.poll_started(late);
+                self.call(Call::Get(slot), move |source| async move { get(&*source, &key).await });
+                Ok(())
+            }
+            Next::At(due) => Err(Some(due)),
+            Next::Idle => Err(None),
+        }
     }
 
-    fn ended(&mut self, ended: Result<(Id, Polled), JoinError>) {
-        let (id, polled) = match ended {
+    fn start_list(&mut self, now: Duration) -> Result<(), Option<Duration>> {
+        if self.list_rate.ready_at() > now || self.calls.len() >= self.settings.limits.concurrency {
+            return Err(Some(self.list_rate.ready_at()));
+        }
+        let call = self.listings.next(now, self.wall())?;
+        self.list_rate.take(now);
+        let listing::Call { by, since, next_token, .. } = call.clone();
+        self.call(Call::List(call), move |source| async move {
+            source.list_executions(&by, since, next_token.as_deref()).await.map(Answer::Listed)
+        });
+        Ok(())
+    }
+
+    fn start_commands(&mut self, now: Duration) -> Result<(), Option<Duration>> {
+        if self.commands_rate.ready_at() > now || self.calls.len() >= self.settings.limits.concurrency {
+            return Err(Some(self.commands_rate.ready_at()));
+        }
+        let next_token = self.discovery.next(now)?;
+        self.commands_rate.take(now);
+        let scope = self.scope.clone();
+        self.call(Call::Commands, move |source| async move {
+            source.list_commands(&scope, next_token.as_deref()).await.map(Answer::Commands)
+        });
+        Ok(())
+    }
+
+    fn call<F>(&mut self, call: Call, ask: impl FnOnce(Arc<S>) -> F)
+    where
+        F: Future<Output = Result<Answer, Failure>> + Send + 'static,
+    {
+        let limit = self.settings.poll.timeout + PATIENCE;
+        let asked = ask(Arc::clone(&self.shared.source));
+        let handle = self.calls.spawn(async move {
+            let start = Instant::now();
+            let answer = tokio::time::timeout(limit, asked).await;
+            let answer = answer.unwrap_or_else(|_| Err(Failure::new(FailureReason::Timeout, "no answer in time")));
+            (answer, start.elapsed())
+        });
+        self.calling.insert(handle.id(), call);
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Ended), JoinError>) {
+        let (id, (answer, took)) = match ended {
             Ok(ended) => ended,
             // Nothing aborts a call but the end of the lane: it has panicked.
             Err(error) => {
-                let outcome = Err(Failure::new(FailureReason::Unknown, "the poll panicked"));
-                (error.id(), Polled { outcome, took: Duration::ZERO })
+                let failure = Failure::new(FailureReason::Unknown, "the call panicked");
+                (error.id(), (Err(failure), Duration::ZERO))
             }
         };
-        let Some(slot) = self.calling.remove(&id) else { return };
-        let Polled { outcome, took } = polled;
-        let (now, wall) = (self.now(), clock::now());
-        let reason = outcome.as_ref().err().map(|failure| failure.reason);
-        self.shared.telemetry.api_request(
-            &self.scope,
-            Operation::GetCommandExecution,
-            reason.map_or(Ok(()), Err),
-            took,
-        );
-        match reason {
-            Some(FailureReason::Throttled) => self.rate.throttled(now),
+        let Some(call) = self.calling.remove(&id) else { return };
+        let now = self.now();
+        let outcome = answer.as_ref().map(|_| ()).map_err(|failure| failure.reason);
+        self.shared.telemetry.api_request(&self.scope, call.operation(), outcome, took);
+        let rate = match call {
+            Call::Get(_) => &mut self.get_rate,
+            Call::List(_) => &mut self.list_rate,
+            Call::Commands => &mut self.commands_rate,
+        };
+        match outcome.err() {
+            Some(FailureReason::Throttled) => rate.throttled(now),
             // These never reached the service's limiter.
             Some(FailureReason::Connect | FailureReason::Timeout | FailureReason::Credentials) => {}
-            _ => self.rate.accepted(now),
+            _ => rate.accepted(now),
         }
-        let Some(key) = self.keys.get(&slot) else { return };
-        log_outcome(key, &outcome, self.failing_slots.get(&slot).copied());
-        self.shared.store.record(slot, &outcome, wall);
-        self.log_scope(slot, &outcome);
-        let observed = if self.shared.once { Observed::Final } else { observed(&outcome, wall) };
-        self.schedule.polled(slot, observed, phase(slot), now);
+        match (call, answer) {
+            (Call::Get(slot), Ok(Answer::Got(snapshot))) => self.polled(slot, &Ok(snapshot)),
+            (Call::Get(slot), Err(failure)) => self.polled(slot, &Err(failure)),
+            (Call::List(call), Ok(Answer::Listed(page))) => self.listed(&call, Ok(page)),
+            (Call::List(call), Err(failure)) => self.listed(&call, Err(failure)),
+            (Call::Commands, Ok(Answer::Commands(page))) => self.commands_listed(Ok(page)),
+            (Call::Commands, Err(failure)) => self.commands_listed(Err(failure)),
+            (call, Ok(_)) => unreachable!("{:?} is answered by its own kind", call.operation()),
+        }
     }
 
-    /// Logs when polls begin to fail for a reason that concerns the whole account and Region, and when they stop.
-    fn log_scope(&mut self, slot: Slot, outcome: &Result<Snapshot, Failure>) {
-        let reason = outcome.as_ref().err().map(|failure| failure.reason);
-        let first = reason.is_some_and(|reason| !self.failing.contains_key(&reason));
-        if let (true, Err(failure), Some(key)) = (first && !concerns_one(reason), outcome, self.keys.get(&slot)) {
-            let (scope, reason) = (&self.scope, failure.reason.label());
-            tracing::warn!(account_id = %scope.account_id, region = %scope.region, reason, error = %failure.detail, execution = %key, "polls begin to fail");
+    /// Takes in the outcome of a poll: keeps it, and plans the next.
+    fn polled(&mut self, slot: Slot, outcome: &Result<Snapshot, Failure>) {
+        let (now, wall) = (self.now(), self.wall());
+        if self.shared.store.record(slot, outcome, wall).is_none() {
+            return;
         }
-        self.note_failure(slot, reason);
-    }
-
-    fn note_failure(&mut self, slot: Slot, reason: Option<FailureReason>) {
-        let before = match reason {
-            Some(reason) => self.failing_slots.insert(slot, reason),
-            None => self.failing_slots.remove(&slot),
-        };
-        if let Some(reason) = reason {
-            *self.failing.entry(reason).or_default() += 1;
-        }
-        let Some(before) = before else { return };
-        let left = self.failing.entry(before).or_default();
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.failing.remove(&before);
-            if !concerns_one(Some(before)) {
-                let scope = &self.scope;
-                tracing::info!(account_id = %scope.account_id, region = %scope.region, reason = before.label(), "no poll fails for this reason any more");
+        let store = &self.shared.store;
+        let name = || store.key(slot).map_or_else(String::new, |key| key.to_string());
+        self.health.polled(&self.scope, slot, outcome.as_ref().err(), name);
+        match outcome {
+            Ok(snapshot) => self.note(slot, snapshot, wall),
+            Err(failure) if failure.reason == FailureReason::NotFound => {
+                self.listings.closed(slot);
+                self.found.ended(slot, wall);
             }
+            Err(_) => {}
         }
+        let observed = if self.shared.once { Observed::Final } else { observed(outcome, wall) };
+        self.schedule.polled(slot, observed, phase(slot), now);
+        if self.listings.covers(slot) {
+            self.schedule.sighted(slot, observed, now);
+        }
+    }
+
+    /// What a success means for the listings and for those that were found.
+    pub(super) fn note(&mut self, slot: Slot, snapshot: &Snapshot, wall: Timestamp) {
+        if snapshot.is_ended() {
+            self.found.ended(slot, snapshot.ended_at().unwrap_or(wall));
+        }
+        let open = !snapshot.is_ended() && snapshot.status != Status::Unknown;
+        let interval = self.schedule.interval(slot).filter(|_| open && !self.shared.once);
+        match (&snapshot.command, snapshot.created, interval) {
+            (Some(command), Some(created), Some(interval)) => self.listings.opened(slot, command, created, interval),
+            _ => self.listings.closed(slot),
+        }
+    }
+
+    /// Untracks found executions that have been shown for long enough.
+    fn leave(&mut self) {
+        for slot in self.found.leave(self.wall()) {
+            self.shared.store.untrack(slot);
+            self.forget(slot);
+        }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.found.remove(slot);
+        self.schedule.untrack(slot);
+        self.listings.closed(slot);
+        self.health.forget(&self.scope, slot);
     }
 
     fn report(&self) {
+        let rate =
+            |operation, limit: &RateLimit| Rate { operation, configured: limit.configured(), current: limit.current() };
         let progress = LaneProgress {
             beat: Instant::now(),
-            unasked: self.schedule.unasked(),
-            rate: (self.rate.configured(), self.rate.current()),
+            unasked: self.schedule.unasked() + self.listings.unfinished() + self.discovery.unfinished(),
+            rates: [
+                rate(Operation::GetCommandExecution, &self.get_rate),
+                rate(Operation::ListCommandExecutions, &self.list_rate),
+                rate(Operation::ListCommands, &self.commands_rate),
+            ],
         };
         self.shared.report(&self.scope, progress);
     }
-}
 
-/// Whether a failure is about one execution, and not about the way to its account and Region.
-fn concerns_one(reason: Option<FailureReason>) -> bool {
-    use FailureReason::{InvalidRequest, Malformed, NotFound, Unknown};
-    matches!(reason, Some(NotFound | InvalidRequest | Malformed | Unknown))
-}
+    pub(super) fn now(&self) -> Duration {
+        self.shared.start.elapsed()
+    }
 
-/// One line when an execution begins to fail for a reason of its own, and one when it no longer does.
-fn log_outcome(key: &ExecutionKey, outcome: &Result<Snapshot, Failure>, before: Option<FailureReason>) {
-    match outcome {
-        Ok(_) if concerns_one(before) => tracing::info!(execution = %key, "the execution is polled again"),
-        Ok(snapshot) => tracing::debug!(execution = %key, status = snapshot.status.label(), "polled"),
-        Err(failure) if concerns_one(Some(failure.reason)) && before != Some(failure.reason) => {
-            tracing::warn!(execution = %key, reason = failure.reason.label(), error = %failure.detail, "the execution cannot be polled");
-        }
-        Err(failure) => {
-            tracing::debug!(execution = %key, reason = failure.reason.label(), error = %failure.detail, "poll failed");
-        }
+    pub(super) fn wall(&self) -> Timestamp {
+        (self.shared.wall)()
     }
 }
 
+async fn get<S: Source>(source: &S, key: &ExecutionKey) -> Result<Answer, Failure> {
+    source.get_execution(key).await.map(Answer::Got)
+}
+
 /// What the schedule has to know of an outcome.
-fn observed(outcome: &Result<Snapshot, Failure>, now: Timestamp) -> Observed {
+pub(super) fn observed(outcome: &Result<Snapshot, Failure>, now: Timestamp) -> Observed {
     match outcome {
-        Ok(snapshot) if snapshot.is_terminal() || snapshot.expiration.is_some_and(|end| end <= now) => Observed::Final,
-        Ok(snapshot) if snapshot.status == Status::TimedOut => Observed::TimedOut,
+        Ok(snapshot) if snapshot.is_terminal() => Observed::Final,
+        Ok(snapshot) if snapshot.status == Status::TimedOut => {
+            let expired = snapshot.expiration.is_some_and(|end| end <= now);
+            if expired { Observed::Final } else { Observed::TimedOut }
+        }
         Ok(snapshot) => {
             Observed::Open { until_deadline: snapshot.deadline().and_then(|deadline| deadline.checked_since(now)) }
         }

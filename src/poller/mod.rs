@@ -1,6 +1,10 @@
-//! Polls what the plan wants. One [`Lane`](lane::Lane) per account and Region, so that one that hangs slows no
+//! Polls what the plan wants. One `Lane` per account and Region, so that one that hangs slows no
 //! other; each lane owns its schedule, its rate limit and its calls in flight.
 
+mod bulk;
+mod discovery;
+mod found;
+mod health;
 mod lane;
 
 use std::collections::HashMap;
@@ -12,11 +16,12 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::execution::Scope;
-use crate::plan::Plan;
+use crate::clock;
+use crate::execution::{Scope, Timestamp};
+use crate::plan::{Plan, scope_of};
 use crate::source::Source;
 use crate::store::{Slot, Store};
-use crate::telemetry::{DropCause, Telemetry};
+use crate::telemetry::{DropCause, Operation, Telemetry};
 
 use lane::{Lane, Settings, Update};
 
@@ -36,7 +41,18 @@ pub struct Progress {
 struct LaneProgress {
     beat: Instant,
     unasked: usize,
-    rate: (f64, f64),
+    rates: [Rate; 3],
+}
+
+/// How fast one operation may be called, in calls a second.
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Which operation.
+    pub operation: Operation,
+    /// As configured.
+    pub configured: f64,
+    /// As throttling has left it.
+    pub current: f64,
 }
 
 impl Progress {
@@ -46,10 +62,10 @@ impl Progress {
         lanes.values().map(|lane| lane.beat.elapsed()).max().unwrap_or_default()
     }
 
-    /// The configured and the current rate of `GetCommandExecution` of each account and Region, in calls a second.
-    pub fn rates(&self) -> Vec<(Scope, f64, f64)> {
+    /// How fast each account and Region may be asked.
+    pub fn rates(&self) -> Vec<(Scope, [Rate; 3])> {
         let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        lanes.iter().map(|(scope, lane)| (scope.clone(), lane.rate.0, lane.rate.1)).collect()
+        lanes.iter().map(|(scope, lane)| (scope.clone(), lane.rates)).collect()
     }
 
     /// Whether every execution of the first plan has been asked once.
@@ -65,12 +81,16 @@ impl Progress {
     }
 }
 
+/// Says when an answer came, for the store, and how far a deadline is away. Schedules do not depend on it.
+pub type WallClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// What every lane shares.
 struct Shared<S> {
     source: Arc<S>,
     store: Arc<Store>,
     telemetry: Arc<Telemetry>,
     start: Instant,
+    wall: WallClock,
     once: bool,
     lanes: Arc<Mutex<HashMap<Scope, LaneProgress>>>,
     first_pass: watch::Sender<bool>,
@@ -92,18 +112,30 @@ impl<S> Shared<S> {
 pub struct Poller<S> {
     shared: Arc<Shared<S>>,
     updates: HashMap<Scope, mpsc::UnboundedSender<Update>>,
-    lanes: JoinSet<()>,
+    /// Each answers with the account and Region it was for.
+    lanes: JoinSet<Scope>,
     tracked: HashMap<Slot, Scope>,
 }
 
 impl<S: Source + 'static> Poller<S> {
     /// A poller without a plan. With `once`, every execution is polled a single time.
     pub fn new(source: Arc<S>, store: Arc<Store>, telemetry: Arc<Telemetry>, once: bool) -> (Self, Progress) {
+        Self::with_wall_clock(source, store, telemetry, once, Arc::new(clock::now))
+    }
+
+    /// [`Poller::new`] with another wall clock, for simulations.
+    pub fn with_wall_clock(
+        source: Arc<S>,
+        store: Arc<Store>,
+        telemetry: Arc<Telemetry>,
+        once: bool,
+        wall: WallClock,
+    ) -> (Self, Progress) {
         let (sender, first_pass) = watch::channel(false);
         let lanes = Arc::new(Mutex::new(HashMap::new()));
         let progress = Progress { lanes: Arc::clone(&lanes), first_pass };
         let start = Instant::now();
-        let shared = Shared { source, store, telemetry, start, once, lanes, first_pass: sender };
+        let shared = Shared { source, store, telemetry, start, wall, once, lanes, first_pass: sender };
         let poller =
             Self { shared: Arc::new(shared), updates: HashMap::new(), lanes: JoinSet::new(), tracked: HashMap::new() };
         (poller, progress)
@@ -123,12 +155,24 @@ impl<S: Source + 'static> Poller<S> {
                 () = shutdown.cancelled() => return Ok(()),
                 Some(plan) = plans.recv() => self.apply(plan),
                 // A lane ends when its account and Region have nothing left to poll; anything else is a panic.
-                Some(Err(error)) = self.lanes.join_next() => return Err(PollerError(error)),
+                Some(ended) = self.lanes.join_next() => self.forget(&ended.map_err(PollerError)?),
             }
         }
     }
 
-    fn apply(&mut self, plan: Plan) {
+    /// Removes the metrics of an account and Region that are no longer asked.
+    fn forget(&self, scope: &Scope) {
+        if self.updates.contains_key(scope) {
+            return;
+        }
+        self.shared.telemetry.forget_scope(scope);
+        if !self.updates.keys().any(|other| other.account_id == scope.account_id) {
+            self.shared.telemetry.forget_account(&scope.account_id);
+        }
+    }
+
+    /// Takes over a plan. When it returns, every execution of it is in the store.
+    pub fn apply(&mut self, plan: Plan) {
         if plan.dropped > 0 {
             let limit = plan.limits.executions;
             tracing::error!(dropped = plan.dropped, limit, "limits.executions leaves executions out");
@@ -136,7 +180,7 @@ impl<S: Source + 'static> Poller<S> {
         }
         let settings = Settings::new(&plan);
         let mut updates: HashMap<Scope, Update> =
-            self.updates.keys().map(|scope| (scope.clone(), Update::new(settings))).collect();
+            self.updates.keys().map(|scope| (scope.clone(), Update::new(&settings))).collect();
         let mut gone = std::mem::take(&mut self.tracked);
         for execution in plan.executions {
             let names = plan.label_names.iter().map(String::as_str);
@@ -145,12 +189,16 @@ impl<S: Source + 'static> Poller<S> {
             let scope = execution.key.target.scope();
             gone.remove(&slot);
             self.tracked.insert(slot, scope.clone());
-            let update = updates.entry(scope).or_insert_with(|| Update::new(settings));
-            update.track.push((slot, execution.key, execution.interval));
+            let update = updates.entry(scope).or_insert_with(|| Update::new(&settings));
+            update.track.push((slot, execution.interval));
         }
         for (slot, scope) in gone {
             self.shared.store.untrack(slot);
-            updates.entry(scope).or_insert_with(|| Update::new(settings)).untrack.push(slot);
+            updates.entry(scope).or_insert_with(|| Update::new(&settings)).untrack.push(slot);
+        }
+        for discovery in plan.discoveries {
+            let update = updates.entry(scope_of(&discovery.by)).or_insert_with(|| Update::new(&settings));
+            update.discoveries.push(discovery);
         }
         self.deliver(updates);
     }
@@ -159,22 +207,23 @@ impl<S: Source + 'static> Poller<S> {
     /// are known to the progress before the first of them runs.
     fn deliver(&mut self, updates: HashMap<Scope, Update>) {
         let start = Instant::now();
-        self.updates.retain(|scope, _| updates.get(scope).is_some_and(|update| !update.track.is_empty()));
+        self.updates.retain(|scope, _| updates.get(scope).is_some_and(|update| !update.is_empty()));
         {
             let mut lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
             lanes.retain(|scope, _| self.updates.contains_key(scope));
-            for (scope, update) in updates.iter().filter(|(_, update)| !update.track.is_empty()) {
-                let fresh = LaneProgress { beat: start, unasked: update.track.len(), rate: (0.0, 0.0) };
+            for (scope, _) in updates.iter().filter(|(_, update)| !update.is_empty()) {
+                let idle = Rate { operation: Operation::GetCommandExecution, configured: 0.0, current: 0.0 };
+                let fresh = LaneProgress { beat: start, unasked: 1, rates: [idle; 3] };
                 lanes.entry(scope.clone()).or_insert(fresh);
             }
             if lanes.is_empty() {
                 self.shared.first_pass.send_if_modified(|done| !std::mem::replace(done, true));
             }
         }
-        for (scope, update) in updates.into_iter().filter(|(_, update)| !update.track.is_empty()) {
+        for (scope, update) in updates.into_iter().filter(|(_, update)| !update.is_empty()) {
             let lane = self.updates.entry(scope).or_insert_with_key(|scope| {
                 let (sender, receiver) = mpsc::unbounded_channel();
-                let lane = Lane::new(scope.clone(), Arc::clone(&self.shared), update.settings);
+                let lane = Lane::new(scope.clone(), Arc::clone(&self.shared), update.settings.clone());
                 self.lanes.spawn(lane.run(receiver));
                 sender
             });
@@ -183,3 +232,6 @@ impl<S: Source + 'static> Poller<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub(super) enum End {
 /// one must not overwrite a newer one. Decided by the life of an execution, which only moves on (created, in
 /// progress, timed out by the service, ended for good), and by the service's own `lastUpdatedAt`: no clock of this
 /// machine has a say.
-pub(super) fn is_older(known: &Snapshot, new: &Snapshot) -> bool {
+pub fn is_older(known: &Snapshot, new: &Snapshot) -> bool {
     if is_another(known, new) {
         return false;
     }

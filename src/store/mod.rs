@@ -20,6 +20,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::execution::{ExecutionKey, Failure, FailureReason, Reason, Snapshot, Status, Timestamp};
 use change::End;
+pub use change::is_older;
 pub use command::{BOUNDS, Command, Ends};
 use command::{CommandIndex, CommandTable};
 pub use page::State;

@@ -151,6 +151,7 @@ pub struct Telemetry {
     config_last_reload_successful: IntGauge,
     config_last_reload_success: Gauge,
     config_hash: IntGaugeVec,
+    execution_files: IntGaugeVec,
     api_requests: IntCounterVec,
     api_request_duration: HistogramVec,
     api_rate_limit: GaugeVec,
@@ -206,6 +207,12 @@ impl Telemetry {
                 "config_hash_info",
                 "SHA-256 of the configuration in force; the value is always 1.",
                 &["hash"],
+            ),
+            execution_files: int_gauges(
+                r,
+                "execution_files",
+                "How many files execution_files matches, by whether their last content could be loaded; a failed one keeps its last good content.",
+                &["state"],
             ),
             api_requests: counters(
                 r,
@@ -278,6 +285,13 @@ impl Telemetry {
         self.config_last_reload_success.set(seconds(now));
         self.config_hash.reset();
         self.config_hash.with_label_values(&[hash]).set(1);
+    }
+
+    /// So many execution files are in force as they are, and so many are bad.
+    pub fn set_execution_files(&self, loaded: usize, bad: usize) {
+        for (state, count) in [("loaded", loaded), ("failed", bad)] {
+            self.execution_files.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// A configuration was refused; the one before stays in force.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Output;
 use std::time::Duration;
 
@@ -41,6 +41,17 @@ fn configured(text: &str) -> (TempDir, String) {
     let file = folder.path().join("exporter.yaml");
     fs::write(&file, text).expect("a writable folder");
     (folder, format!("--config.file={}", file.display()))
+}
+
+/// `demo` with a page far larger than what two sockets hold between them, so that a scrape that nobody reads cannot be
+/// over, and the address it serves on.
+fn demo_with_a_large_page() -> (Program, SocketAddr) {
+    let mut program = demo(&["--executions=40000"]);
+    let address = program.address();
+    // Linux lets a sender queue 4 MiB at the most, and a receiver that has read nothing 128 KiB.
+    let large = || (http::get(address, "/metrics").body.len() > 6 << 20).then_some(());
+    eventually(BOUND, large).expect("a page that the sockets' buffers cannot hold");
+    (program, address)
 }
 
 /// `demo` on a port of its own.
@@ -159,16 +170,14 @@ fn sigterm_and_sigint_stop_with_0() {
 
 #[test]
 fn sigterm_in_mid_scrape_lets_the_scrape_finish() {
-    let mut program = demo(&["--executions=40000"]);
-    let address = program.address();
-    // A page larger than what the two sockets hold between them, so that it cannot be gone already.
+    let (mut program, address) = demo_with_a_large_page();
     let scrape = http::send(address, "GET", "/metrics", "").expect("a request");
     let mut first = [0; 1];
     scrape.peek(&mut first).expect("the beginning of the page");
     program.signal("TERM");
     let refused = || http::try_get(address, "/-/healthy").is_err().then_some(());
     eventually(BOUND, refused).expect("no new connections once it drains");
-    assert!(!program.has_ended(), "the page was not larger than the sockets' buffers: the test shows nothing");
+    assert!(!program.has_ended(), "it drains: the scrape is not read");
     let answer = http::receive(scrape).expect("the whole page");
     assert_eq!(answer.status, 200);
     Page::parse(&answer.body);
@@ -177,8 +186,7 @@ fn sigterm_in_mid_scrape_lets_the_scrape_finish() {
 
 #[test]
 fn a_second_sigterm_ends_at_once() {
-    let mut program = demo(&["--executions=40000"]);
-    let address = program.address();
+    let (mut program, address) = demo_with_a_large_page();
     let mut scrape = http::send(address, "GET", "/metrics", "").expect("a request");
     scrape.read_exact(&mut [0; 1]).expect("the beginning of the page");
     program.signal("TERM");

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 /// The modules in steps, lowest first; a module imports from lower steps only. These are the five floors of `lib.rs`,
 /// with steps of their own for the few that neighbours on their floor may name.
-const STEPS: [&[&str]; 12] = [
+const STEPS: [&[&str]; 13] = [
     // Floor 1: nouns that need nobody.
     &["execution"],
     &["family", "clock"],
+    &["text"],
     &["rate", "telemetry", "server", "shard", "simulator", "logging"],
     &["cli"],
     // Floor 2: decisions and state.
     &["config", "source"],
     &["plan", "store"],
-    &["schedule"],
+    &["listing", "schedule", "iam"],
     // Floor 3: the edge.
     &["credentials"],
     &["iot", "discovery", "watch"],
@@ -161,15 +162,26 @@ fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(at, _)| !code[..at].ends_with(inside) && code[at + name.len()..].starts_with("::"))
 }
 
+/// Every file under `src/` but `lib.rs` and those that only tests compile: what `#[cfg(test)] mod NAME;` names.
 fn sources() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     walk(&root, &mut files);
+    let read = |file: &PathBuf| fs::read_to_string(file).expect("a readable source");
+    let of_tests: BTreeSet<PathBuf> = files.iter().flat_map(|file| test_files(file, &read(file))).collect();
     let relative = |file: &PathBuf| {
         let path = file.strip_prefix(&root).expect("walked from there").to_string_lossy().replace('\\', "/");
-        (path != "lib.rs").then(|| Source::new(path, &fs::read_to_string(file).expect("a readable source")))
+        (path != "lib.rs" && !of_tests.contains(file)).then(|| Source::new(path, &read(file)))
     };
     files.iter().filter_map(relative).collect()
+}
+
+/// The files of a module's `#[cfg(test)] mod NAME;`, which stand in its folder.
+fn test_files(file: &Path, text: &str) -> Vec<PathBuf> {
+    let folder = if file.ends_with("mod.rs") { file.with_file_name("") } else { file.with_extension("") };
+    let declared = text.split("#[cfg(test)]\nmod ").skip(1).filter_map(|rest| rest.split_once(';'));
+    let named = declared.filter(|(name, _)| name.chars().all(|letter| letter.is_alphanumeric() || letter == '_'));
+    named.map(|(name, _)| folder.join(format!("{name}.rs"))).collect()
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -93,7 +93,7 @@ def _open(made):
         "Status of the newest", "The twenty executions created last, each in its lane.",
         [query(
             status_number(ONE, KEY)
-            + f"\nand on ({KEY}) topk(20, max by ({KEY}) ({EXECUTION}created_timestamp_seconds{{{ONE}}}))",
+            + f"\nand on ({KEY}) topk(20, max by ({KEY}) ({EXECUTION}created_timestamp_seconds{{{ONE}}} @ end()))",
             "{{target}}",
         )],
         status_values(), links=[execution_link(labels=True)],

@@ -123,10 +123,14 @@ def _polling(made):
         "Health of its polls", "Whether the last poll succeeded, and if not, why. A failed poll leaves the values above as "
         "they were.",
         [
-            query(f"{EXECUTION}poll_success{{{ONE}}}", "polls"),
+            query(
+                f"{EXECUTION}poll_success{{{ONE}}} == 1\n"
+                f"  or 2 * max without (reason) ({EXECUTION}poll_failure{{{ONE}}})\n"
+                f"  or 3 + {EXECUTION}poll_success{{{ONE}}}", "polls",
+            ),
             query(f"2 * {EXECUTION}poll_failure{{{ONE}}}", "{{reason}}"),
         ],
-        values({0: ("failing", "red"), 1: ("succeeding", "green"), 2: ("the reason", "orange")}),
+        values({1: ("succeeding", "green"), 2: ("failing", "red"), 3: ("not polled yet", "text")}),
     ))
     made.add(8, 6, series(
         "Age of what is shown", "Time since the last successful poll. It grows without end once nothing can change any "

@@ -54,7 +54,8 @@ def _now(made):
         [("green", None), ("orange", 30), ("red", 60)], decimals=0,
     ))
     made.add(6, 4, stat(
-        "Tracked executions", "By what is known of them.", "short",
+        "Tracked executions", "By what is known of them. Those that the service has timed out are open: the device may "
+        "report late.", "short",
         [query(f"sum by (state) ({EXPORTER}tracked_executions{{{JOB}}})", "{{state}}", instant=True)], text="value_and_name",
     ))
     made.add(3, 4, stat(
@@ -130,12 +131,13 @@ def _lateness(made):
          for quantile, text in ((0.5, "median"), (0.99, "99th percentile"))],
     ))
     made.add(8, 8, series(
-        "Age of the oldest observation", "How long ago the stalest open execution was last polled successfully.", "s",
+        "Age of the oldest observation", "How long ago the stalest execution that can still change was last polled. Up to "
+        "`poll.max_staleness` / 2 is usual while time-outs set by the service are among them.", "s",
         [query(
             f"time() - min by (account_id, region) ({EXPORTER}oldest_open_observation_timestamp_seconds{{{SCOPE}}})",
             "{{account_id}} {{region}}",
         )],
-        steps=[("green", None), ("red", 300)], limits=True,
+        steps=[("green", None), ("red", 600)], limits=True,
     ))
     made.add(8, 8, bars(
         "Why polls fail", "Executions whose last poll failed, by reason, account and Region.", "short",

@@ -89,10 +89,11 @@ def _now(made):
         decimals=1, no_value="none ended",
     ))
     made.add(3, 4, stat(
-        "Oldest observation", "Age of the stalest open execution's last successful poll. Far above the poll interval, "
-        "the rest of this page is old news.", "s",
+        "Oldest observation", "Age of the stalest execution's last successful poll, of those that can still change. Those "
+        "that the service has timed out are polled up to ten times more seldom, at most every `poll.max_staleness` / 2: "
+        "five minutes are usual, ten are not.", "s",
         [query(f"time() - min({EXPORTER}oldest_open_observation_timestamp_seconds{{{SCOPE}}})", instant=True)],
-        [("green", None), ("orange", 120), ("red", 300)], decimals=0, no_value="none open",
+        [("green", None), ("orange", 360), ("red", 600)], decimals=0, no_value="none open",
     ))
     made.add(3, 4, stat(
         "Polls failing", "Executions whose last poll failed; their values are the last ones known. All commands.", "short",
@@ -178,13 +179,13 @@ def _commands(made):
 def _freshness(made):
     made.row("Can this be believed?")
     made.add(8, 8, series(
-        "Age of the oldest observation", "How long ago the stalest open execution was last polled, by account and Region. "
-        "It should stay near the poll interval.", "s",
+        "Age of the oldest observation", "How long ago the stalest execution that can still change was last polled, by account "
+        "and Region. Up to `poll.max_staleness` / 2 is usual while time-outs set by the service are among them.", "s",
         [query(
             f"time() - min by (account_id, region) ({EXPORTER}oldest_open_observation_timestamp_seconds{{{SCOPE}}})",
             "{{account_id}} {{region}}",
         )],
-        steps=[("green", None), ("red", 300)], limits=True,
+        steps=[("green", None), ("red", 600)], limits=True,
     ))
     made.add(8, 8, series(
         "Polls by outcome", "Calls of the AWS API a second. Anything but success is explained in docs/troubleshooting.md.",

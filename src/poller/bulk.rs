@@ -1,0 +1,126 @@
+//! What a lane makes of a page of `ListCommandExecutions`: news of the executions it knows, and new ones.
+
+use super::found::leaves;
+use super::lane::{Lane, observed};
+use crate::execution::{Failure, FailureReason, Snapshot, Status};
+use crate::listing::{Answer, Call};
+use crate::source::{Page, Source, Summary};
+use crate::store::{Slot, is_older};
+use crate::telemetry::DropCause;
+
+/// What a summary says beside what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum News {
+    /// An older answer: listings lag behind.
+    Outdated,
+    /// All there is to know.
+    Whole(Snapshot),
+    /// Something that only `GetCommandExecution` explains.
+    Partial,
+}
+
+/// A summary has no reason, no timeout and no time of the last update. What has not changed is still as it was; a
+/// success needs no explanation; for every other end the reason is asked for.
+fn news(known: &Snapshot, summary: &Summary) -> News {
+    let changed = summary.status != known.status || summary.completed != known.completed;
+    let seen = Snapshot {
+        status: summary.status,
+        completed: summary.completed,
+        // Known as of the last Get, and no longer true once the status has moved on.
+        last_updated: known.last_updated.filter(|_| !changed),
+        reason: known.reason.clone().filter(|_| !changed),
+        ..known.clone()
+    };
+    let other = summary.created.is_some() && summary.created != known.created;
+    match summary.status {
+        _ if is_older(known, &seen) => News::Outdated,
+        _ if other => News::Partial,
+        _ if !changed => News::Whole(seen),
+        Status::Created | Status::InProgress => News::Whole(seen),
+        Status::Succeeded if summary.completed.is_some() => News::Whole(seen),
+        _ => News::Partial,
+    }
+}
+
+impl<S: Source + 'static> Lane<S> {
+    /// Takes in one page of a listing.
+    pub(super) fn listed(&mut self, call: &Call, outcome: Result<Page<Summary>, Failure>) {
+        let answer = match outcome {
+            Ok(page) => {
+                for summary in &page.items {
+                    self.sighted(call, summary);
+                }
+                Answer::Page(page.next_token)
+            }
+            Err(failure) => {
+                let refused = failure.reason == FailureReason::AccessDenied;
+                let (account_id, region) = (&*self.scope.account_id, &*self.scope.region);
+                let (reason, error) = (failure.reason.label(), &failure.detail);
+                if refused && self.listings.refuse() {
+                    tracing::warn!(
+                        account_id,
+                        region,
+                        reason,
+                        error,
+                        "iot:ListCommandExecutions is not allowed: executions are asked for one by one, and none are discovered"
+                    );
+                } else {
+                    tracing::debug!(account_id, region, reason, error, "a listing failed");
+                }
+                if refused { Answer::Refused } else { Answer::Failed }
+            }
+        };
+        self.listings.answered(&call.by, answer, self.now());
+    }
+
+    fn sighted(&mut self, call: &Call, summary: &Summary) {
+        match self.shared.store.find(&summary.key) {
+            Some(slot) => self.refresh(slot, summary),
+            None => self.discover(call, summary),
+        }
+    }
+
+    fn refresh(&mut self, slot: Slot, summary: &Summary) {
+        // Never answered yet: the status is welcome, and a Get, which alone tells the timeout, is due already.
+        let known = self.shared.store.snapshot(slot).unwrap_or_else(|| Snapshot {
+            command: summary.command.clone(),
+            created: summary.created,
+            ..Snapshot::with_status(Status::Created)
+        });
+        if known.is_terminal() || !self.schedule.holds(slot) {
+            return;
+        }
+        let (now, wall) = (self.now(), self.wall());
+        match news(&known, summary) {
+            News::Outdated => {}
+            News::Partial => self.schedule.urge(slot, now),
+            News::Whole(snapshot) => {
+                let outcome = Ok(snapshot);
+                self.shared.store.record(slot, &outcome, wall);
+                let observed = observed(&outcome, wall);
+                if let Ok(snapshot) = &outcome {
+                    self.note(slot, snapshot, wall);
+                }
+                self.schedule.sighted(slot, observed, now);
+            }
+        }
+    }
+
+    /// Begins to track an execution that nobody has configured.
+    fn discover(&mut self, call: &Call, summary: &Summary) {
+        let Some(retain) = self.discovery.retain(&call.by) else { return };
+        let (now, wall) = (self.now(), self.wall());
+        let known_before = summary.created.is_none_or(|created| created < call.found_since);
+        let over = summary.completed.is_some_and(|ended| leaves(ended, retain) <= wall);
+        if known_before || over || !self.settings.shard.holds(&summary.key) {
+            return;
+        }
+        if self.shared.store.len() >= self.settings.limits.executions {
+            self.shared.telemetry.executions_dropped(DropCause::Limit, 1);
+            return;
+        }
+        let slot = self.shared.store.track(&summary.key, &[]);
+        self.found.add(slot, retain);
+        self.schedule.track(slot, self.settings.poll.interval, now);
+    }
+}
