@@ -10,346 +10,23 @@ made shorter by `shortened` and `sped_up`, which change lengths of time in the f
 
 import collections
 import contextlib
-import http.server
 import json
 import os
 import pathlib
 import re
-import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 
+from alerts_faults import REGION, Faults, labels, shown
+from alerts_programs import BOUND, Program, Webhook, ask, eventually, free_port, scraping, shortened, sped_up
 from simulation import environment, simulate
 
 DEPLOY = pathlib.Path("deploy")
-REGION = "eu-central-1"
-BOUND = 100
-"""Seconds that anything may take; half of it where the machine has nothing else to do."""
 SETTLE = 6
-"""Seconds in which what should not come would have come: `for`, group_wait and an evaluation, twice."""
-HOUR = 3600
-
-# ---------------------------------------------------------------------------------------------- shortened files
-
-UNITS = {"s": 1, "m": 60, "h": HOUR, "d": 24 * HOUR}
-
-
-def shortened(rules):
-    """A rule file in which a minute takes a second. Windows become at least 5 s, for five scrapes, and at most 60 s, so
-    that all ends within the run; `for` becomes at most 10 s; lengths of time in expressions are N * 60 or N * 60 * 60."""
-
-    def seconds(number, unit):
-        return int(number) * UNITS[unit] // 60
-
-    def window(found):
-        return f"[{min(max(seconds(*found.groups()), 5), 60)}s]"
-
-    def pause(found):
-        return f"for: {min(max(seconds(*found.groups()), 1), 10)}s"
-
-    def product(found):
-        return str(int(found[1]) * (60 if found[2] else 1))
-
-    rules = re.sub(r"\[(\d+)([smhd])\]", window, rules)
-    rules = re.sub(r"\bfor: (\d+)([smhd])\b", pause, rules)
-    return re.sub(r"\b(\d+) \* 60( \* 60)?\b", product, rules)
-
-
-def sped_up(config, webhook):
-    """Alertmanager's configuration with short waits, and the webhook in the gateway's place."""
-    config = re.sub(r"group_wait: \w+", "group_wait: 4s", config)
-    config = re.sub(r"group_interval: \w+", "group_interval: 2s", config)
-    return config.replace("http://alert-gateway.example:9099", webhook)
-
-
-def scraping(config, targets, alertmanager):
-    """Prometheus's configuration with an interval of a second and the real addresses."""
-    config = re.sub(r"_interval: \w+", "_interval: 1s", config)
-    config = config.replace('["aws-iot-command-exporter:10477"]', json.dumps(targets))
-    return config.replace('"alertmanager:9093"', json.dumps(alertmanager))
-
-
-# ---------------------------------------------------------------------------------------------------- programs
-
-
-def ask(url, body=None, method=None):
-    data = None if body is None else json.dumps(body).encode()
-    wanted = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
-    with urllib.request.urlopen(wanted, timeout=30) as answer:
-        text = answer.read()
-    return json.loads(text) if text[:1] in (b"{", b"[") else text.decode()
-
-
-def eventually(what, check, bound=BOUND):
-    """Waits until the check answers something true. A check that raises has not been met yet."""
-    end = time.monotonic() + bound
-    while True:
-        try:
-            seen = check()
-        except (OSError, KeyError, ValueError) as fault:
-            seen = None
-            last = fault
-        else:
-            last = seen
-        if seen:
-            return seen
-        if time.monotonic() > end:
-            raise SystemExit(f"not within {bound} s: {what}; last: {last!r}")
-        time.sleep(0.2)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class Program:
-    """A child process whose output goes to a file, told on failure."""
-
-    def __init__(self, folder, name, command, env=None):
-        self.log = folder / f"{name}.log"
-        self.command, self.env, self.process = command, env, None
-
-    def start(self):
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log)
-
-    def alive(self):
-        """Nothing here ends by itself."""
-        if self.process is not None and self.process.poll() is not None:
-            raise SystemExit(f"{self.log.stem} has ended with {self.process.returncode}")
-
-    def stop(self):
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
-
-
-class Webhook:
-    """Keeps what Alertmanager sends: by labels, at which receiver and in which state."""
-
-    def __init__(self):
-        self.fired = {}
-        self.state = {}
-        self.texts = {}
-        self.lock = threading.Lock()
-        hook = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with hook.lock:
-                    for alert in body["alerts"]:
-                        hook.keep(self.path.strip("/"), alert)
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_):
-                pass
-
-        class Server(http.server.ThreadingHTTPServer):
-            # Alertmanager sends every group at once; with the usual 5 it has to try again.
-            request_queue_size = 128
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def keep(self, receiver, alert):
-        labels = frozenset(alert["labels"].items())
-        self.state[labels] = alert["status"]
-        self.texts[labels] = alert["annotations"]
-        if alert["status"] == "firing":
-            self.fired.setdefault(labels, receiver)
-
-    def arrived(self):
-        with self.lock:
-            return dict(self.fired)
-
-    def states(self):
-        with self.lock:
-            return dict(self.state)
-
-
-# ------------------------------------------------------------------------------------------------------- faults
-
-
-def labels(alert, severity, component, **more):
-    return frozenset({"alertname": f"AwsIotCommand{alert}", "severity": severity, "component": component, **more}.items())
-
-
-class Account:
-    """One account of the simulated AWS: its executions, its fault, and what must come of it."""
-
-    def __init__(self, number, about, executions=3):
-        self.id = f"1{number:011}"
-        self.about = about
-        self.count = executions
-        self.expected = set()
-        self.muted = set()
-        self.break_it = self.mend_it = lambda: None
-
-    def arn(self, what):
-        return f"arn:aws:iot:{REGION}:{self.id}:{what}"
-
-    def pair(self, number):
-        return {"target_arn": self.arn(f"thing/pump-{number}"), "execution_id": f"execution-{number}"}
-
-    def pairs(self):
-        return [self.pair(number) for number in range(self.count)]
-
-    def record(self, number, status, *, age=0, timeout=24 * HOUR, updated=None, completed=None):
-        """An execution as AWS describes it, created `age` seconds ago; `updated` and `completed` are ago too."""
-        now = time.time()
-        record = {
-            "targetArn": self.arn(f"thing/pump-{number}"),
-            "executionId": f"execution-{number}",
-            "commandArn": self.arn("command/reboot"),
-            "status": status,
-            "executionTimeoutSeconds": timeout,
-            "createdAt": round(now - age, 3),
-            "lastUpdatedAt": round(now - (age if updated is None else updated), 3),
-        }
-        if completed is not None:
-            record["completedAt"] = round(now - completed, 3)
-        return record
-
-    def healthy(self, number):
-        """In progress, with an update that stays young during the whole run."""
-        return self.record(number, "IN_PROGRESS", updated=-HOUR)
-
-    def executions(self, alert, severity="warning", **more):
-        place = {"account_id": self.id, "region": REGION, "command": "reboot"}
-        self.expected.add(labels(alert, severity, "executions", **place, **more))
-
-    def exporter(self, alert, severity="warning"):
-        self.expected.add(self.of_exporter(alert, severity))
-        return self
-
-    def muting(self, *alerts):
-        """These fire too, and are muted as long as the fault lasts. What mutes them may end a moment before they do."""
-        self.muted |= {self.of_exporter(alert, "critical" if alert == "Blind" else "warning") for alert in alerts}
-
-    def of_exporter(self, alert, severity):
-        return labels(f"Exporter{alert}", severity, "exporter", account_id=self.id, region=REGION)
-
-
-class Faults:
-    """Makes the accounts, each with its fault. `simulator` is the control path's address."""
-
-    def __init__(self, simulator):
-        self.simulator = simulator
-        self.accounts = []
-
-    def put(self, record):
-        ask(f"{self.simulator}/executions", record)
-
-    def remove(self, record):
-        ask(f"{self.simulator}/executions", record, "DELETE")
-
-    def account(self, about, executions=3):
-        self.accounts.append(Account(len(self.accounts) + 1, about, executions))
-        return self.accounts[-1]
-
-    def refusing(self, about, executions, effect, **more):
-        """Calls for this account go wrong so. The faults of all accounts are switched off together."""
-        account = self.account(about, executions)
-        wanted = {"operation": "GetCommandExecution", "account": account.id, "effect": effect, **more}
-        account.break_it = lambda: ask(f"{self.simulator}/faults", wanted)
-        return account
-
-    def turning(self, about, executions, **record):
-        """All executions of this account turn into such ones."""
-        account = self.account(about, executions)
-
-        def turn():
-            for number in range(executions):
-                self.put(account.record(number, **record))
-
-        def back():
-            for number in range(executions):
-                self.put(account.healthy(number))
-
-        account.break_it, account.mend_it = turn, back
-        return account
-
-    def all(self):
-        denied = {"kind": "error", "status": 403, "code": "AccessDeniedException"}
-        expired = {"kind": "error", "status": 403, "code": "ExpiredTokenException"}
-        self.account("nothing is wrong")
-        self.refusing("every fifth call is throttled", 10, {"kind": "throttle"}, probability=0.2).exporter("Throttled")
-        account = self.refusing("every call is denied", 5, denied)
-        account.exporter("Unauthorised", "critical").muting("Unauthorised", "Blind", "Stale")
-        account = self.account("calls for one device are denied", 5)
-        account.exporter("Unauthorised").muting("Stale")
-        target = {"operation": "GetCommandExecution", "target": account.arn("thing/pump-0"), "effect": denied}
-        account.break_it = lambda: ask(f"{self.simulator}/faults", target)
-        account = self.refusing("the token has expired", 5, expired)
-        account.exporter("CredentialsInvalid", "critical").muting("Blind", "Stale")
-        self.refusing("calls hang", 6, {"kind": "hang"}).exporter("Blind", "critical").muting("Stale")
-        account = self.account("calls for one device hang")
-        account.exporter("Stale")
-        hang = {"operation": "GetCommandExecution", "target": account.arn("thing/pump-0"), "effect": {"kind": "hang"}}
-        account.break_it = lambda hang=hang: ask(f"{self.simulator}/faults", hang)
-        self.vanishing().executions("ExecutionVanished")
-        self.turning("not picked up", 2, status="CREATED", age=60).executions("NotPickedUp")
-        self.turning("no progress", 2, status="IN_PROGRESS", age=600, updated=300).executions("NoProgress")
-        near = {"status": "IN_PROGRESS", "timeout": HOUR, "updated": -HOUR}
-        self.turning("near the deadline", 2, age=3300, **near).executions("DeadlineNear")
-        account = self.turning("seconds before the deadline", 2, age=3597, **near)
-        account.executions("DeadlineNear")
-        account.executions("DeadlineImminent")
-        account = self.turning("all fail", 25, status="FAILED", completed=0)
-        account.executions("Failures", status="FAILED")
-        account.executions("FailureRatio")
-        account.executions("SuccessBudgetBurn", "critical")
-        account = self.turning("a few are rejected", 6, status="REJECTED", completed=0)
-        account.executions("Failures", status="REJECTED")
-        self.timing_out().executions("ServiceTimeouts")
-        self.turning("the device gives up", 2, status="TIMED_OUT", completed=0).executions("DeviceTimeouts")
-        self.turning("finished late", 2, status="SUCCEEDED", age=60, timeout=30, completed=1).executions("FinishedLate")
-        return self.accounts
-
-    def vanishing(self):
-        account = self.account("the service forgets one")
-        account.break_it = lambda: self.remove(account.record(0, "CREATED"))
-        account.mend_it = lambda: self.put(account.healthy(0))
-        return account
-
-    def timing_out(self):
-        """The service times some out while others of the same command are near their deadline, which that mutes."""
-        account = self.account("the service times out", 4)
-
-        def break_it():
-            for number in range(4):
-                late = self.record_of_timed_out(account, number)
-                soon = account.record(number, "IN_PROGRESS", age=3300, timeout=HOUR, updated=-HOUR)
-                self.put(late if number < 2 else soon)
-
-        account.break_it = break_it
-        account.mend_it = lambda: [self.put(account.healthy(number)) for number in range(4)]
-        return account
-
-    @staticmethod
-    def record_of_timed_out(account, number):
-        record = account.record(number, "TIMED_OUT", age=11, timeout=10, updated=1)
-        return record | {"statusReason": {"reasonCode": "$NO_RESPONSE_FROM_DEVICE"}}
-
-
-# ----------------------------------------------------------------------------------------------------- the run
+"""Seconds in which what should not come would have come: `for`, group_wait and an evaluation."""
 
 
 class Bench:
@@ -480,6 +157,10 @@ class Bench:
                 raise SystemExit(f"{what}: missing {missing()}")
             time.sleep(0.2)
         time.sleep(SETTLE)
+        self.nothing_but(what, wanted)
+
+    def nothing_but(self, what, wanted):
+        """None but these has fired so far, and each went where it belongs."""
         arrived = self.webhook.arrived()
         surplus = sorted(map(shown, arrived.keys() - wanted))
         if surplus:
@@ -523,12 +204,6 @@ def configuration(limits, pairs):
     return json.dumps({"poll": poll, "limits": limits, "executions": pairs})
 
 
-def shown(alert):
-    told = dict(alert)
-    rest = ", ".join(f"{key}={value}" for key, value in sorted(told.items()) if key not in ("alertname", "component"))
-    return f"{told['alertname']}({rest})"
-
-
 def of_instance(bench, name, alert, severity="warning"):
     job = {"job": "aws-iot-command-exporter", "instance": bench.address(name)}
     return labels(f"Exporter{alert}", severity, "exporter", **job)
@@ -547,11 +222,13 @@ def run(bench):
     bench.small.exporter("QuotaTooSmall")
     bench.missing.exporter("NotFound")
     standing = bench.small.expected | bench.missing.expected | {of_instance(bench, "small", "CapReached")}
-    with timed(f"before any fault: {len(standing)} alerts that the configurations deserve"):
-        bench.expect("before any fault", standing)
+    with timed("before any fault: nothing but what the configurations deserve"):
+        time.sleep(SETTLE)
+        bench.nothing_but("before any fault", standing)
 
     deserved = set().union(*(account.expected for account in bench.accounts))
-    with timed(f"{len(bench.accounts) - 1} faults in accounts of their own and a broken reload: {len(deserved) + 1} alerts"):
+    faults, alerts = len(bench.accounts) - 1, len(deserved) + 1 + len(standing)
+    with timed(f"{faults} faults in accounts of their own, a broken reload, three bad configurations: {alerts} alerts"):
         for account in bench.accounts:
             account.break_it()
         bench.reload("main", "poll: [", taken=False)
@@ -600,11 +277,13 @@ def firing_and_muted(bench):
 
 def inhibition(bench):
     """Sent to Alertmanager by hand: each source, then what it mutes here, and the same elsewhere, which it must not."""
-    here = {"account_id": "200000000000", "region": REGION}
-    there = {"account_id": "200000000000", "region": "us-east-1"}
+    here = {"region": REGION}
+    elsewhere = ["us-east-1", "us-west-2", "sa-east-1"]
     reboot = {"command": "reboot"}
     cases = [
-        (("SuccessBudgetBurn", "critical", "executions", reboot), [("SuccessBudgetBurn", "warning", "executions", reboot)]),
+        (("SuccessBudgetBurn", "critical", "executions", reboot), [
+            ("SuccessBudgetBurn", "warning", "executions", reboot),
+        ]),
         (("ServiceTimeouts", "warning", "executions", reboot), [
             ("DeadlineNear", "warning", "executions", reboot),
             ("DeadlineImminent", "warning", "executions", reboot),
@@ -629,9 +308,9 @@ def inhibition(bench):
         account = {"account_id": f"2{number:011}"}
         alert, severity, component, more = source
         sources.add(labels(alert, severity, component, **here | account, **more))
-        for alert, severity, component, more in targets:
+        for region, (alert, severity, component, more) in zip(elsewhere, targets):
             muted.add(labels(alert, severity, component, **here | account, **more))
-            loud.add(labels(alert, severity, component, **there | account, **more))
+            loud.add(labels(alert, severity, component, region=region, **account, **more))
     # Of the same place, but not explained by it.
     few = {"account_id": "200000000099"}
     sources.add(labels("ExporterUnauthorised", "warning", "exporter", **here | few))

@@ -143,6 +143,9 @@ pub struct WebFlags {
     /// Address on which the /-/ paths are also served in plain HTTP, for probes
     #[arg(long = "web.health-listen-address", value_name = "ADDRESS")]
     pub health_listen_address: Option<String>,
+    /// Never compress the metrics, whatever the client accepts
+    #[arg(long = "web.disable-compression")]
+    pub disable_compression: bool,
     /// Allow POST /-/reload
     #[arg(long = "web.enable-lifecycle")]
     pub enable_lifecycle: bool,

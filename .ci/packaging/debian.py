@@ -82,9 +82,9 @@ def overlay(folder):
         try:
             yield merged
         finally:
-            run("umount", "--recursive", merged)
+            run("umount", "--recursive", "--lazy", merged)
     finally:
-        run("umount", upper)
+        run("umount", "--lazy", upper)
 
 
 def leader(process):

@@ -92,8 +92,19 @@ def trust_faults(name, policy):
         yield f"under {statement['Condition']}"
 
 
+def unquoted(value):
+    """The parser's tree without the quotes that it leaves around texts."""
+    if isinstance(value, dict):
+        return {unquoted(key): unquoted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [unquoted(item) for item in value]
+    return value[1:-1] if isinstance(value, str) and value.startswith('"') else value
+
+
 def substituted(value, variables):
     """Terraform's expressions that the policies use, with the variables of the examples in deploy/iam."""
+    if isinstance(value, dict):
+        return {key: substituted(item, variables) for key, item in value.items()}
     if isinstance(value, list):
         return [substituted(item, variables) for item in value]
     if not isinstance(value, str):
@@ -116,21 +127,20 @@ def terraform_policy(text, document):
         "var.service_account": "aws-iot-command-exporter",
         "var.cluster_name": "CLUSTER",
     }
-    [block] = [item["aws_iam_policy_document"][document] for item in hcl2.loads(text)["data"] if document in item.get("aws_iam_policy_document", {})]
+    documents = [item["aws_iam_policy_document"] for item in unquoted(hcl2.loads(text))["data"] if "aws_iam_policy_document" in item]
+    [block] = [item[document] for item in documents if document in item]
     statements = []
-    for item in block["statement"]:
-        item = {key: substituted(value[0], variables) if key in ("sid", "actions", "resources") else value for key, value in item.items()}
-        statement = {"Sid": item["sid"], "Effect": "Allow"}
+    for item in substituted(block["statement"], variables):
+        statement = {"Sid": item["sid"], "Effect": item.get("effect", "Allow")}
         for principals in item.get("principals", []):
-            [identifier] = substituted(principals["identifiers"][0], variables)
-            statement["Principal"] = {principals["type"][0]: identifier}
-        statement["Action"] = item["actions"] if len(item["actions"]) > 1 else item["actions"][0]
-        if "resources" in item:
-            statement["Resource"] = item["resources"] if len(item["resources"]) > 1 else item["resources"][0]
+            [identifier] = principals["identifiers"]
+            statement["Principal"] = {principals["type"]: identifier}
+        for key, name in [("actions", "Action"), ("resources", "Resource")]:
+            if key in item:
+                statement[name] = item[key] if len(item[key]) > 1 else item[key][0]
         for condition in item.get("condition", []):
-            [value] = substituted(condition["values"][0], variables)
-            key = substituted(condition["variable"][0], variables)
-            statement.setdefault("Condition", {}).setdefault(condition["test"][0], {})[key] = value
+            [value] = condition["values"]
+            statement.setdefault("Condition", {}).setdefault(condition["test"], {})[condition["variable"]] = value
         statements.append(statement)
     return {"Version": "2012-10-17", "Statement": statements}
 

@@ -1,20 +1,24 @@
 """Builds the image of deploy/docker/Dockerfile for two architectures, without a daemon and without base images, and runs
 the pod of a rendered overlay in its root file system with runc: the same arguments, user, read-only root, capabilities,
 default seccomp profile, and a ConfigMap laid out as the kubelet does. Then the ConfigMap changes under the running pod.
+And it believes a server's certificate if the image does.
 
 Usage: python .ci/packaging/image.py FOLDER PROGRAM OVERLAY      (as root; FOLDER is emptied; PROGRAM also simulates AWS)
 """
 
 import contextlib
 import hashlib
+import http.server
 import json
 import os
 import pathlib
 import shutil
 import signal
+import ssl
 import stat
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -254,6 +258,74 @@ def run_faults(folder, root, objects, program):
             print(f"runc: probes pass, a changed ConfigMap arrives after {arrived:.0f} s in the same process, SIGTERM ends it with 0")
 
 
+OPENSSL = """
+[req]
+distinguished_name = name
+x509_extensions = extensions
+prompt = no
+[name]
+CN = 127.0.0.1
+[extensions]
+basicConstraints = critical, CA:FALSE
+subjectAltName = IP:127.0.0.1
+"""
+
+
+@contextlib.contextmanager
+def tls_server(folder):
+    """Yields an address with a certificate that nobody trusts, the certificate, and a list that grows with each request
+    that got through."""
+    (folder / "openssl.cnf").write_text(OPENSSL)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    flags = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-config", folder / "openssl.cnf"]
+    run("openssl", "req", *flags, "-keyout", key, "-out", certificate)
+    requests = []
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            requests.append(self.path)
+            self.send_response(404)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    server.handle_error = lambda *_: None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_address[1]}", certificate, requests
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def trust_faults(folder, root, objects):
+    """The program believes the certificate authorities of the image, and no others."""
+    bundled = root / "etc/ssl/certs/ca-certificates.crt"
+    volume = folder / "trust"
+    volume.mkdir()
+    lay_out(volume, of_kind(objects, "ConfigMap")[0]["data"], 1)
+    before = bundled.read_bytes()
+    with tls_server(folder) as (address, certificate, requests):
+        configuration = bundle(root, objects, volume, environment(address))
+        configuration["process"]["args"] = [ENTRYPOINT, "once", f"--config.file={manifests.CONFIG_FOLDER}/exporter.yaml"]
+        for trusted in (False, True):
+            bundled.write_bytes(before + (certificate.read_bytes() if trusted else b""))
+            home = folder / f"trust-{trusted}"
+            home.mkdir()
+            with container(home, configuration) as (process, _):
+                process.wait(timeout=60)
+            if bool(requests) != trusted:
+                yield f"certificate {'not ' * trusted}believed: {(home / 'container.log').read_text()[-2000:]}"
+    bundled.write_bytes(before)
+
+
 def blind_spots(image, root):
     """Broken images that the rules take for good."""
     for what, change in {
@@ -290,6 +362,7 @@ def main(folder, program, overlay):
         print(f"{arch}: {sum(file.stat().st_size for file in root.rglob('*') if file.is_file()) / 1e6:.0f} MB with this binary")
     found += blind_spots(image, root)
     found += run_faults(folder, root, objects, program)
+    found += trust_faults(folder, root, objects)
     for fault in found:
         print(fault, file=sys.stderr)
     for part in ("storage", "root"):

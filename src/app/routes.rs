@@ -33,11 +33,13 @@ const HEARTBEAT_LIMIT: Duration = Duration::from_secs(30);
 /// Ready after this time even if the first pass is not done: readiness must not depend on AWS.
 const READY_AFTER: Duration = Duration::from_secs(60);
 
-/// Which paths there are.
+/// Which paths there are, and how they are served.
 #[derive(Clone, Debug)]
 pub(super) struct Paths {
     pub(super) telemetry: String,
     pub(super) lifecycle: bool,
+    /// Whether a client that accepts gzip gets it.
+    pub(super) compress: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -180,7 +182,7 @@ impl Site {
             return response;
         };
         let format = exposition::format(text(headers, ACCEPT).as_deref());
-        let gzip = exposition::accepts_gzip(text(headers, ACCEPT_ENCODING).as_deref());
+        let gzip = self.paths.compress && exposition::accepts_gzip(text(headers, ACCEPT_ENCODING).as_deref());
         let chunks = self.shared.scrape(format);
         let finished = Finished { telemetry: Arc::clone(telemetry), start, _permit: permit };
         let body = if gzip {

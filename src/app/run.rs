@@ -78,7 +78,11 @@ pub(super) async fn serve(
     tasks.spawn(async move { Ok(polling.await?) });
     let reloader = loader.map(|(loader, found)| Reloader::new(loader, found, shared.clone(), plans.clone(), active));
     tasks.spawn(reload::follow(reloader, listeners.security.clone(), requested, stop.clone()));
-    let paths = Paths { telemetry: web.telemetry_path.clone(), lifecycle: web.enable_lifecycle };
+    let paths = Paths {
+        telemetry: web.telemetry_path.clone(),
+        lifecycle: web.enable_lifecycle,
+        compress: !web.disable_compression,
+    };
     tasks.spawn(routes::serve(listeners, paths, shared, requests, stop.clone()));
     // As long as this end lives, the poller waits for plans.
     let _plans = plans;
