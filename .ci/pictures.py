@@ -74,8 +74,8 @@ def one_execution(prometheus, at):
     seen = prometheus.instant(
         'topk(1, aws_iot_command_execution_completed_timestamp_seconds '
         '- on (target, execution_id) aws_iot_command_execution_started_timestamp_seconds '
-        f'and on (target, execution_id) aws_iot_command_execution_created_timestamp_seconds > {at - 600} '
-        f'and on (target, execution_id) aws_iot_command_execution_completed_timestamp_seconds > {at - 60})', at,
+        f'and on (target, execution_id) aws_iot_command_execution_created_timestamp_seconds > {at - 3600} '
+        f'and on (target, execution_id) aws_iot_command_execution_completed_timestamp_seconds > {at - 120})', at,
     )
     return seen[0]["metric"]["execution_id"]
 
@@ -89,12 +89,13 @@ def main():
     scratch = pathlib.Path("target/ci/pictures")
     scratch.mkdir(parents=True, exist_ok=True)
     boards = model.load(pathlib.Path("deploy/grafana"))
-    with stack.scraped(options.program, 300, 20) as (demo, prometheus, began):
+    with stack.scraped(options.program, 300, 20, interval=5) as (demo, prometheus, began):
         time.sleep(options.seconds * 0.6)
         # A little trouble makes a picture that shows what the panels are for.
         demo.fault(probability=0.25, count=25, effect={"kind": "throttle"})
         time.sleep(options.seconds * 0.4)
         end = prometheus.last_scrape()
+        model.WINDOWS["__rate_interval"] = "20s"
         model.WINDOWS["__range"] = f"{int(end - began)}s"
         screenshot(f"http://{demo.exporter}/", IMAGES / "landing-page.png", 1050)
         for name, image in DRAWN.items():

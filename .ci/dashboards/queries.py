@@ -90,24 +90,35 @@ class Run:
     def board(self, name, board):
         choices = self._choices(name)
         for variable in board["templating"]["list"]:
-            if variable["type"] == "query" and not self._label_values(board, variable, choices[0]):
-                yield f"variable {variable['name']} has no values"
+            if variable["type"] == "query":
+                yield from self._checked(
+                    f"variable {variable['name']}", variable["query"]["query"], False,
+                    lambda variable=variable: self._label_values(board, variable, choices[0]),
+                )
         for annotation in model.annotations(board):
-            if not self._any_filled(board, annotation | {"instant": False}, choices):
-                yield f"annotation {annotation['name']!r} has no moments: {annotation['expr']}"
+            moments = annotation | {"instant": False}
+            yield from self._checked(
+                f"annotation {annotation['name']!r}", annotation["expr"], False,
+                lambda moments=moments: self._any_filled(board, moments, choices),
+            )
         for panel in model.panels(board):
             for target in panel["targets"]:
-                where = f"panel {panel['title']!r} {target['refId']}"
                 rightly = {(name, panel["title"]), (name, panel["title"], target["refId"])} & EMPTY.keys()
-                try:
-                    filled = self._any_filled(board, target, choices)
-                except ValueError as error:
-                    yield f"{where}: {error} in {target['expr']}"
-                    continue
-                if filled and rightly:
-                    yield f"{where} is said to be rightly empty, and is not"
-                if not filled and not rightly:
-                    yield f"{where} gives nothing: {target['expr']}"
+                yield from self._checked(
+                    f"panel {panel['title']!r} {target['refId']}", target["expr"], rightly,
+                    lambda target=target: self._any_filled(board, target, choices),
+                )
+
+    def _checked(self, where, expr, rightly_empty, filled):
+        try:
+            has_values = filled()
+        except ValueError as error:
+            yield f"{where}: {error} in {expr}"
+            return
+        if has_values and rightly_empty:
+            yield f"{where} is said to be rightly empty, and is not"
+        if not has_values and not rightly_empty:
+            yield f"{where} gives nothing: {expr}"
 
     def filled(self, board, target, choices):
         """Whether the query gives a finite value. One that falls back to zero must do so without its fallback, at some
@@ -132,10 +143,14 @@ class Run:
                 if "topk" in target["expr"]:
                     continue  # Which of several equals it keeps is chance.
                 self.asked += 2
-                whole, parts = (
-                    self.prometheus.instant(model.substituted(target["expr"], board, LIMITS | choice), self.now)
-                    for choice in ({}, several)
-                )
+                try:
+                    whole, parts = (
+                        self.prometheus.instant(model.substituted(target["expr"], board, LIMITS | choice), self.now)
+                        for choice in ({}, several)
+                    )
+                except ValueError as error:
+                    yield f"panel {panel['title']!r}, with every value chosen: {error}"
+                    continue
                 if _names(whole) != _names(parts):
                     yield f"panel {panel['title']!r}: All has {len(whole)} series, all one by one {len(parts)}"
 

@@ -1,4 +1,4 @@
-"""The demo and a Prometheus that scrapes it every two seconds, on loopback, for as long as a block lasts."""
+"""The demo and a Prometheus that scrapes it every few seconds, on loopback, for as long as a block lasts."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ import urllib.parse
 import urllib.request
 
 CONFIGURATION = """
-global: {{ scrape_interval: 2s, scrape_timeout: 2s }}
+global: {{ scrape_interval: {interval}s, scrape_timeout: {interval}s }}
 scrape_configs:
   - job_name: aws-iot-command-exporter
     static_configs: [{{ targets: ["{address}"] }}]
@@ -99,7 +99,7 @@ def demo(program, executions, speed, log):
 
 
 @contextlib.contextmanager
-def scraped(program, executions, speed):
+def scraped(program, executions, speed, interval=2):
     """Yields the demo, its Prometheus, and when it all began."""
     logs = pathlib.Path("target/ci")
     logs.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def scraped(program, executions, speed):
         made = stack.enter_context(
             demo(program, executions, speed, stack.enter_context(open(logs / "dashboards-demo.log", "w")))
         )
-        (folder / "prometheus.yaml").write_text(CONFIGURATION.format(address=made.exporter))
+        (folder / "prometheus.yaml").write_text(CONFIGURATION.format(address=made.exporter, interval=interval))
         address = f"127.0.0.1:{_free_port()}"
         began = time.time()
         stack.enter_context(running(

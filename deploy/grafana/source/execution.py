@@ -124,7 +124,7 @@ def _polling(made):
         "they were.",
         [
             query(
-                f"{EXECUTION}poll_success{{{ONE}}} == 1\n"
+                f"1 * ({EXECUTION}poll_success{{{ONE}}} == 1)\n"
                 f"  or 2 * max without (reason) ({EXECUTION}poll_failure{{{ONE}}})\n"
                 f"  or 3 + {EXECUTION}poll_success{{{ONE}}}", "polls",
             ),
