@@ -212,7 +212,7 @@ fn tallies_tell_states_and_the_oldest_open_observation() {
     }
     let scope = Scope::new("123456789012", "eu-central-1").unwrap();
     let expected =
-        Tallies { unpolled: 1, open: 2, terminal: 1, not_found: 1, oldest_open: [(scope, Some(at(5)))].into() };
+        Tallies { unpolled: 1, open: 2, terminal: 1, not_found: 1, oldest_open: [(scope, Some(at(7)))].into() };
     assert_eq!(store.view().tallies(), expected);
     let counts = store.view().count_by_status(at(605), STALENESS);
     assert_eq!(counts, [[1, 0, 0, 1, 0, 1, 0]]);

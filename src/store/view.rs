@@ -72,8 +72,11 @@ impl View {
                     State::NotFound => tallies.not_found += 1,
                     State::Open => {
                         tallies.open += 1;
-                        let oldest = &mut oldest[page.labels.get(place).scope as usize];
-                        *oldest = earliest(*oldest, row.last_success());
+                        // A time-out set by the service can still change, but is asked for seldom on purpose.
+                        if row.status() != Some(Status::TimedOut) {
+                            let oldest = &mut oldest[page.labels.get(place).scope as usize];
+                            *oldest = earliest(*oldest, row.last_success());
+                        }
                     }
                 }
             }
@@ -102,7 +105,7 @@ pub struct Tallies {
     pub terminal: u64,
     /// Executions that the service does not know.
     pub not_found: u64,
-    /// For every account and Region: the last success of the open execution that has waited longest.
+    /// For every account and Region: the last success of the execution without an end that has waited longest.
     pub oldest_open: BTreeMap<Scope, Option<Timestamp>>,
 }
 

@@ -248,7 +248,7 @@ impl Telemetry {
             oldest_open_observation: gauges(
                 r,
                 "oldest_open_observation_timestamp_seconds",
-                "When the open execution that has waited longest was last polled successfully, in seconds since the Unix epoch.",
+                "When the open execution that has waited longest was last polled successfully, in seconds since the Unix epoch; service time-outs are left out.",
                 &["account_id", "region"],
             ),
             scheduler_heartbeat: gauge(
