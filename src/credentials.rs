@@ -60,6 +60,14 @@ impl Keeper {
         }
     }
 
+    /// When the credentials that are there expire; `None` without credentials or without an expiry.
+    pub fn expiration(&self) -> Option<Timestamp> {
+        match &*self.state.borrow() {
+            State::Ready(credentials) => expiration(credentials),
+            State::Loading | State::Failed(_) => None,
+        }
+    }
+
     /// The service has called them expired or unknown, whatever their expiry says: load them again.
     pub fn invalidate(&self) {
         self.stale.notify_one();
@@ -146,11 +154,15 @@ fn fail(name: &str, state: &watch::Sender<State>, why: String) {
     state.send_replace(State::Failed(why.into()));
 }
 
+fn expiration(credentials: &Credentials) -> Option<Timestamp> {
+    let since_epoch = credentials.expiry()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_millis()).ok().map(Timestamp::from_millis)
+}
+
 /// How long they are good for; `None` without an expiry.
 fn remaining(credentials: &Credentials, now: Timestamp) -> Option<Duration> {
-    let since_epoch = credentials.expiry()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let now = Duration::from_millis(u64::try_from(now.millis()).unwrap_or(0));
-    Some(since_epoch.saturating_sub(now))
+    let left = expiration(credentials)?.checked_since(now).unwrap_or_default();
+    Some(Duration::from_millis(u64::try_from(left).unwrap_or(0)))
 }
 
 /// Ahead of expiry, by the full distance where they live long enough, else at half their life.

@@ -127,7 +127,9 @@ impl Shared {
                 self.telemetry.set_rate_limit(&scope, operation, RateKind::Configured, configured);
                 self.telemetry.set_rate_limit(&scope, operation, RateKind::Current, current);
             }
-            self.telemetry.set_credentials_valid(&scope.account_id, self.iot.credentials_valid(&scope.account_id));
+            let account_id = &scope.account_id;
+            self.telemetry.set_credentials_valid(account_id, self.iot.credentials_valid(account_id));
+            self.telemetry.set_credentials_expiration(account_id, self.iot.credentials_expiration(account_id));
         }
         let age = i64::try_from(self.progress.heartbeat_age().as_millis()).unwrap_or(i64::MAX);
         self.telemetry.heartbeat(Timestamp::from_millis(now.millis().saturating_sub(age)));

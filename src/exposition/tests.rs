@@ -467,6 +467,7 @@ fn own(format: Format) -> String {
     telemetry.executions_dropped(DropCause::Limit, 1);
     telemetry.scraped(ScrapeCode::Ok, Duration::from_millis(2));
     telemetry.set_credentials_valid("123456789012", true);
+    telemetry.set_credentials_expiration("123456789012", Some(Timestamp::from_millis(1_700_003_600_000)));
     let text = String::from_utf8(telemetry.text(format)).unwrap();
     let ours = |line: &&str| line.trim_start_matches(|c| "# HELPTYUNI".contains(c)).starts_with(telemetry::PREFIX);
     text.lines().filter(ours).map(|line| format!("{line}\n")).collect()

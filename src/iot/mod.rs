@@ -112,6 +112,11 @@ impl Iot {
         self.keeper(&self.lock(), account_id).is_valid()
     }
 
+    /// When the credentials for this account expire, where that is known.
+    pub fn credentials_expiration(&self, account_id: &str) -> Option<Timestamp> {
+        self.keeper(&self.lock(), account_id).expiration()
+    }
+
     async fn assume(&self, id: &str, account: &Account) -> Keeper {
         let mut role = aws_config::sts::AssumeRoleProvider::builder(&account.role_arn)
             .configure(&self.base)

@@ -163,6 +163,7 @@ pub struct Telemetry {
     scrapes: IntCounterVec,
     scrape_duration: Histogram,
     credentials_valid: IntGaugeVec,
+    credentials_expiration: GaugeVec,
 }
 
 impl Telemetry {
@@ -272,7 +273,13 @@ impl Telemetry {
             credentials_valid: int_gauges(
                 r,
                 "credentials_valid",
-                "Whether there are credentials for the account that the service accepts.",
+                "Whether there are credentials for the account that have not expired.",
+                &["account_id"],
+            ),
+            credentials_expiration: gauges(
+                r,
+                "credentials_expiration_timestamp_seconds",
+                "When the credentials for the account expire, in seconds since the Unix epoch; absent where they do not. They are renewed five minutes ahead.",
                 &["account_id"],
             ),
             registry,
@@ -355,9 +362,17 @@ impl Telemetry {
         }
     }
 
-    /// Whether there are credentials for this account that the service accepts.
+    /// Whether there are credentials for this account that have not expired.
     pub fn set_credentials_valid(&self, account_id: &str, valid: bool) {
         self.credentials_valid.with_label_values(&[account_id]).set(i64::from(valid));
+    }
+
+    /// When the credentials for this account expire, where they do.
+    pub fn set_credentials_expiration(&self, account_id: &str, at: Option<Timestamp>) {
+        match at {
+            Some(at) => self.credentials_expiration.with_label_values(&[account_id]).set(seconds(at)),
+            None => drop(self.credentials_expiration.remove_label_values(&[account_id])),
+        }
     }
 
     /// Removes the series of an account and Region that are no longer asked.
@@ -378,6 +393,7 @@ impl Telemetry {
     /// Removes the series of an account that is no longer asked in any Region.
     pub fn forget_account(&self, account_id: &str) {
         let _ = self.credentials_valid.remove_label_values(&[account_id]);
+        let _ = self.credentials_expiration.remove_label_values(&[account_id]);
     }
 
     /// The text of all families, without OpenMetrics's last line.
