@@ -80,7 +80,7 @@ fn events(life: &Life) -> impl Iterator<Item = (i64, Event)> {
 }
 
 /// Watches the executions of `account` from now on until `until`. What has happened before counts from now on; what
-/// has not been seen within a minute before the end counts as missed only where it is older than that.
+/// has not been seen at the end is missed, unless it has just happened.
 pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, until: i64) -> Verdict {
     let began = service.now();
     let mut coming: Vec<(i64, Event, Slot)> = Vec::new();
@@ -106,7 +106,9 @@ pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, 
         sleep(LOOK).await;
     }
     for (at, event, _) in pending {
-        verdict.of(event).missed += usize::from(until - at > 60_000);
+        // A late report is looked for once in five minutes.
+        let patience = if event == Event::Late { 330_000 } else { 60_000 };
+        verdict.of(event).missed += usize::from(until - at > patience);
     }
     for event in [Event::PickedUp, Event::End, Event::TimedOut, Event::Late] {
         verdict.of(event).seen.sort_unstable();
