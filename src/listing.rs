@@ -364,6 +364,25 @@ mod tests {
     }
 
     #[test]
+    fn time_outs_of_the_service_are_listed_as_seldom_as_they_are_asked_for() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        for index in 0..300 {
+            let created = Timestamp::from_millis(9_000_000 + i64::from(index));
+            listings.watch(Slot::new(index, 0), &command("reboot"), created, Kind::TimedOut, at(240));
+        }
+        assert!(listings.covers(Slot::new(0, 0)));
+        assert_eq!(listings.next(at(30), NOW), Err(Some(at(240))));
+        assert_eq!(listings.next(at(240), NOW).expect("a call").since, Timestamp::from_millis(9_000_000));
+        listings.answered(&by("reboot"), Answer::Page(None), at(241));
+        for index in 0..300 {
+            listings.closed(Slot::new(index, 0));
+        }
+        assert_eq!(listings.next(at(900), NOW), Err(None), "nothing can change any more");
+    }
+
+    #[test]
     fn a_refusal_is_left_alone_and_covers_nobody() {
         let mut listings = Listings::default();
         open(&mut listings, "reboot", 0..300);

@@ -65,14 +65,14 @@ impl Life {
         })
     }
 
-    /// Milliseconds of `until` for which it is open: created, and not yet ended in any way.
-    pub(crate) fn open_millis(&self, until: i64) -> i64 {
+    /// Milliseconds between these moments for which it is open: created, and not yet ended in any way.
+    pub(crate) fn open_millis(&self, from: i64, until: i64) -> i64 {
         let ends = [self.timed_out, self.ended.map(|(at, _)| at)];
         let end = ends.into_iter().flatten().min().unwrap_or(until).min(until);
-        (end - self.created).max(0)
+        (end - self.created.max(from)).max(0)
     }
 
-    /// Whether only a Get tells why it ended. A time-out of the service and a late report are two ends.
+    /// Ends that only a Get explains. A time-out of the service and a late report are two ends.
     pub(crate) fn failures(&self, until: i64) -> u64 {
         let timed_out = self.timed_out.is_some_and(|at| at <= until);
         let failed = self.ended.is_some_and(|(at, status)| at <= until && status != Status::Succeeded);
