@@ -65,6 +65,8 @@ pub enum Kind {
 pub enum Answer {
     /// A page, and where the next begins.
     Page(Option<String>),
+    /// Too many calls: the same page is asked for again, as soon as the lowered rate allows.
+    Throttled,
     /// The service does not allow it.
     Refused,
     /// Anything else.
@@ -286,6 +288,10 @@ impl Listings {
                 job.timed_out.decide(job.pages);
                 true
             }
+            Answer::Throttled => {
+                job.pass = Some(pass);
+                false
+            }
             Answer::Refused | Answer::Failed => {
                 let refused = answer == Answer::Refused;
                 job.tried = true;
@@ -380,6 +386,17 @@ mod tests {
             listings.closed(Slot::new(index, 0));
         }
         assert_eq!(listings.next(at(900), NOW), Err(None), "nothing can change any more");
+    }
+
+    #[test]
+    fn a_throttled_page_is_asked_for_again_and_the_pass_goes_on() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        let first = listings.next(at(30), NOW).expect("a call");
+        listings.answered(&by("reboot"), Answer::Throttled, at(31));
+        assert_eq!(listings.next(at(31), NOW), Ok(first));
+        assert!(listings.covers(Slot::new(0, 0)));
     }
 
     #[test]

@@ -69,7 +69,11 @@ impl<S: Source + 'static> Lane<S> {
                 } else {
                     tracing::debug!(account_id, region, reason, error, "a listing failed");
                 }
-                if refused { Answer::Refused } else { Answer::Failed }
+                match failure.reason {
+                    FailureReason::AccessDenied => Answer::Refused,
+                    FailureReason::Throttled => Answer::Throttled,
+                    _ => Answer::Failed,
+                }
             }
         };
         self.listings.answered(&call.by, answer, self.now());
