@@ -3,7 +3,8 @@
 //! One page of `ListCommandExecutions` says of up to 100 executions whether anything has changed, where
 //! `GetCommandExecution` says it of one. A command is listed while that takes fewer calls than asking for each of its
 //! open executions; whatever a configuration wants discovered is listed anyway. A listing begins at the creation of
-//! the oldest execution that is still open, since a filter by status is refused for commands.
+//! the oldest execution that is still open, since a filter by status is refused for commands. Executions that the
+//! service has timed out are listed in the same way, but seldom: only a late report can change them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,11 +51,22 @@ pub struct Call {
     pub next_token: Option<String>,
 }
 
+/// Which executions are to be seen by listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Open ones, once an interval.
+    Open,
+    /// Those that the service has timed out, seldom.
+    TimedOut,
+}
+
 /// How a call went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// A page, and where the next begins.
     Page(Option<String>),
+    /// Too many calls: the same page is asked for again, as soon as the lowered rate allows.
+    Throttled,
     /// The service does not allow it.
     Refused,
     /// Anything else.
@@ -66,22 +78,41 @@ pub enum Answer {
 pub struct Listings {
     jobs: HashMap<ListBy, Job>,
     refused: bool,
-    /// Where each open execution is counted.
-    members: HashMap<Slot, (CommandArn, Timestamp)>,
+    /// Where each execution is counted.
+    members: HashMap<Slot, (CommandArn, Timestamp, Kind)>,
+}
+
+/// Executions of one kind that a listing is to show.
+#[derive(Debug, Default)]
+struct Group {
+    /// By creation.
+    members: BTreeSet<(Timestamp, Slot)>,
+    /// How often they are to be seen.
+    interval: Duration,
+    /// Whether the last decision was to list them.
+    worthwhile: bool,
+}
+
+impl Group {
+    /// Whether to list them instead of asking for each, if a pass has so many pages.
+    fn decide(&mut self, pages: Option<usize>) {
+        let pages = pages.unwrap_or_else(|| self.members.len().div_ceil(PAGE)).max(1);
+        let (more, fewer) = if self.worthwhile { (1, 1) } else { WORTH };
+        self.worthwhile = self.members.len() * fewer > pages * more;
+    }
 }
 
 #[derive(Debug, Default)]
 struct Job {
     lookout: Option<Lookout>,
-    /// Open executions by creation.
-    open: BTreeSet<(Timestamp, Slot)>,
-    /// How often the open executions are to be seen.
-    interval: Duration,
+    open: Group,
+    timed_out: Group,
     /// Pages of the last whole pass.
     pages: Option<usize>,
-    /// Whether the last decision was to list.
-    worthwhile: bool,
-    due: Duration,
+    /// When the last whole pass began.
+    began: Option<Duration>,
+    /// After a failure.
+    not_before: Duration,
     calling: bool,
     pass: Option<Pass>,
     /// Whether a pass has ended, well or not.
@@ -102,21 +133,41 @@ struct Pass {
 }
 
 impl Job {
-    /// Whether to list instead of asking for each.
-    fn decide(&mut self) {
-        let pages = self.pages.unwrap_or_else(|| self.open.len().div_ceil(PAGE)).max(1);
-        let (more, fewer) = if self.worthwhile { (1, 1) } else { WORTH };
-        self.worthwhile = self.open.len() * fewer > pages * more;
+    fn group(&self, kind: Kind) -> &Group {
+        match kind {
+            Kind::Open => &self.open,
+            Kind::TimedOut => &self.timed_out,
+        }
+    }
+
+    fn group_mut(&mut self, kind: Kind) -> &mut Group {
+        match kind {
+            Kind::Open => &mut self.open,
+            Kind::TimedOut => &mut self.timed_out,
+        }
+    }
+
+    fn worthwhile(&self) -> impl Iterator<Item = &Group> {
+        [&self.open, &self.timed_out].into_iter().filter(|group| group.worthwhile)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.lookout.is_none() && self.open.members.is_empty() && self.timed_out.members.is_empty()
     }
 
     fn wanted(&self) -> bool {
-        self.worthwhile || self.lookout.is_some()
+        self.lookout.is_some() || self.worthwhile().next().is_some()
     }
 
     fn every(&self) -> Duration {
         let lookout = self.lookout.map(|lookout| lookout.interval);
-        let open = self.worthwhile.then_some(self.interval);
-        lookout.into_iter().chain(open).min().unwrap_or(self.interval)
+        let groups = self.worthwhile().map(|group| group.interval);
+        lookout.into_iter().chain(groups).min().unwrap_or(AFTER_FAILURE)
+    }
+
+    /// When the next pass is to begin. What has begun to be worth a listing since the last one changes it.
+    fn due(&self) -> Duration {
+        self.not_before.max(self.began.map_or(Duration::ZERO, |began| began + self.every()))
     }
 
     /// From when on there may be executions that are to be discovered.
@@ -131,8 +182,9 @@ impl Job {
         }
     }
 
-    fn oldest_open(&self) -> Option<Timestamp> {
-        self.open.first().filter(|_| self.worthwhile).map(|(created, _)| *created)
+    /// The creation of the oldest execution that is to be seen.
+    fn oldest(&self) -> Option<Timestamp> {
+        self.worthwhile().filter_map(|group| group.members.first()).map(|(created, _)| *created).min()
     }
 }
 
@@ -145,32 +197,37 @@ impl Listings {
         for (by, lookout) in lookouts {
             self.jobs.entry(by).or_default().lookout = Some(lookout);
         }
-        self.jobs.retain(|_, job| job.lookout.is_some() || !job.open.is_empty());
+        self.jobs.retain(|_, job| !job.is_unused());
     }
 
-    /// An execution of this command is open since then, and is to be seen so often.
-    pub fn opened(&mut self, slot: Slot, command: &CommandArn, created: Timestamp, interval: Duration) {
-        if self.members.get(&slot).is_some_and(|(known, at)| known == command && *at == created) {
+    /// An execution of this command, created then, is of this kind, and is to be seen so often.
+    pub fn watch(&mut self, slot: Slot, command: &CommandArn, created: Timestamp, kind: Kind, interval: Duration) {
+        let known = self.members.get(&slot);
+        if known.is_some_and(|(name, at, before)| name == command && *at == created && *before == kind) {
             return;
         }
         self.closed(slot);
-        self.members.insert(slot, (command.clone(), created));
+        self.members.insert(slot, (command.clone(), created, kind));
         let job = self.jobs.entry(ListBy::Command(command.clone())).or_default();
-        job.interval = if job.open.is_empty() { interval } else { job.interval.min(interval) };
-        job.open.insert((created, slot));
-        if !job.worthwhile {
-            job.decide();
+        let pages = job.pages;
+        let group = job.group_mut(kind);
+        group.interval = if group.members.is_empty() { interval } else { group.interval.min(interval) };
+        group.members.insert((created, slot));
+        if !group.worthwhile {
+            group.decide(pages);
         }
     }
 
-    /// An execution is no longer open, or no longer tracked.
+    /// An execution is final, or no longer tracked.
     pub fn closed(&mut self, slot: Slot) {
-        let Some((command, created)) = self.members.remove(&slot) else { return };
+        let Some((command, created, kind)) = self.members.remove(&slot) else { return };
         let by = ListBy::Command(command);
         if let Some(job) = self.jobs.get_mut(&by) {
-            job.open.remove(&(created, slot));
-            job.decide();
-            if job.open.is_empty() && job.lookout.is_none() && !job.calling {
+            let pages = job.pages;
+            let group = job.group_mut(kind);
+            group.members.remove(&(created, slot));
+            group.decide(pages);
+            if job.is_unused() && !job.calling {
                 self.jobs.remove(&by);
             }
         }
@@ -188,20 +245,21 @@ impl Listings {
 
     /// Whether this execution is seen by listing, so that asking for it alone is only a safety net.
     pub fn covers(&self, slot: Slot) -> bool {
-        let job = self.members.get(&slot).and_then(|(command, _)| self.jobs.get(&ListBy::Command(command.clone())));
-        job.is_some_and(|job| job.worthwhile && job.pages.is_some())
+        let Some((command, _, kind)) = self.members.get(&slot) else { return false };
+        let job = self.jobs.get(&ListBy::Command(command.clone()));
+        job.is_some_and(|job| job.group(*kind).worthwhile && job.pages.is_some())
     }
 
     /// The next call to make, or when there will be one. A job that is returned waits for [`Listings::answered`].
     pub fn next(&mut self, now: Duration, now_at: Timestamp) -> Result<Call, Option<Duration>> {
         let ready = self.jobs.iter_mut().filter(|(_, job)| job.wanted() && !job.calling);
         // The one that waits longest; a pass under way is finished first, so that its pages are of one age.
-        let Some((by, job)) = ready.min_by_key(|(_, job)| (job.pass.is_none(), job.due)) else { return Err(None) };
-        if job.pass.is_none() && job.due > now {
-            return Err(Some(job.due));
+        let Some((by, job)) = ready.min_by_key(|(_, job)| (job.pass.is_none(), job.due())) else { return Err(None) };
+        if job.pass.is_none() && job.due() > now {
+            return Err(Some(job.due()));
         }
         let found_since = job.found_since(now_at);
-        let since = job.oldest_open().map_or(found_since, |oldest| oldest.min(found_since));
+        let since = job.oldest().map_or(found_since, |oldest| oldest.min(found_since));
         let first = || Pass { since, found_since, began: now, began_at: now_at, next_token: None, pages: 0 };
         let Pass { since, found_since, next_token, .. } = job.pass.get_or_insert_with(first).clone();
         let call = Call { by: by.clone(), since, found_since, next_token };
@@ -225,14 +283,19 @@ impl Listings {
                 job.pages = Some(pass.pages);
                 job.tried = true;
                 job.found_until = Some(pass.began_at);
-                job.due = pass.began + job.every();
-                job.decide();
+                job.began = Some(pass.began);
+                job.open.decide(job.pages);
+                job.timed_out.decide(job.pages);
                 true
+            }
+            Answer::Throttled => {
+                job.pass = Some(pass);
+                false
             }
             Answer::Refused | Answer::Failed => {
                 let refused = answer == Answer::Refused;
                 job.tried = true;
-                job.due = now + if refused { AFTER_REFUSAL } else { AFTER_FAILURE };
+                job.not_before = now + if refused { AFTER_REFUSAL } else { AFTER_FAILURE };
                 // Until a pass succeeds, the executions are asked for one by one.
                 job.pages = None;
                 false
@@ -263,7 +326,7 @@ mod tests {
     fn open(listings: &mut Listings, name: &str, slots: std::ops::Range<u32>) {
         for index in slots {
             let created = Timestamp::from_millis(9_000_000 + i64::from(index));
-            listings.opened(Slot::new(index, 0), &command(name), created, INTERVAL);
+            listings.watch(Slot::new(index, 0), &command(name), created, Kind::Open, INTERVAL);
         }
     }
 
@@ -304,6 +367,36 @@ mod tests {
         }
         assert!(!listings.covers(Slot::new(299, 0)), "three pages for three executions save nothing");
         assert_eq!(listings.next(at(60), NOW), Err(None));
+    }
+
+    #[test]
+    fn time_outs_of_the_service_are_listed_as_seldom_as_they_are_asked_for() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        for index in 0..300 {
+            let created = Timestamp::from_millis(9_000_000 + i64::from(index));
+            listings.watch(Slot::new(index, 0), &command("reboot"), created, Kind::TimedOut, at(240));
+        }
+        assert!(listings.covers(Slot::new(0, 0)));
+        assert_eq!(listings.next(at(30), NOW), Err(Some(at(240))));
+        assert_eq!(listings.next(at(240), NOW).expect("a call").since, Timestamp::from_millis(9_000_000));
+        listings.answered(&by("reboot"), Answer::Page(None), at(241));
+        for index in 0..300 {
+            listings.closed(Slot::new(index, 0));
+        }
+        assert_eq!(listings.next(at(900), NOW), Err(None), "nothing can change any more");
+    }
+
+    #[test]
+    fn a_throttled_page_is_asked_for_again_and_the_pass_goes_on() {
+        let mut listings = Listings::default();
+        open(&mut listings, "reboot", 0..300);
+        pages(&mut listings, "reboot", 3, at(0));
+        let first = listings.next(at(30), NOW).expect("a call");
+        listings.answered(&by("reboot"), Answer::Throttled, at(31));
+        assert_eq!(listings.next(at(31), NOW), Ok(first));
+        assert!(listings.covers(Slot::new(0, 0)));
     }
 
     #[test]

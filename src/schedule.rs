@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use crate::store::Slot;
 
-/// Of this many calls under overload, one refreshes an execution that is known already.
+/// Of this many calls under overload, one refreshes an execution that is known already, once it is late.
 const REFRESH_SHARE: u32 = 4;
 
 /// How long after a deadline the call that is aimed at it starts: the service needs a moment to flip the status.
@@ -156,6 +156,15 @@ impl Schedule {
         self.entries.get(&slot).map(|entry| entry.interval)
     }
 
+    /// How often an execution is to be seen once the service has timed it out: sooner than it is asked for alone.
+    pub fn slow_interval(&self, slot: Slot) -> Option<Duration> {
+        self.entries.get(&slot).map(|entry| self.slow(entry.interval) * 4 / 5)
+    }
+
+    fn slow(&self, interval: Duration) -> Duration {
+        (interval * SLOW).min((self.max_staleness / 2).max(interval))
+    }
+
     /// Something has changed that only a poll explains: it is due now. One that is being polled already is not asked
     /// again for it.
     pub fn urge(&mut self, slot: Slot, now: Duration) {
@@ -172,7 +181,7 @@ impl Schedule {
     /// The next poll to start. One that is returned is not returned again before [`Schedule::polled`].
     pub fn next(&mut self, now: Duration) -> Next {
         self.move_due(now);
-        let refresh_first = self.since_refresh + 1 >= REFRESH_SHARE;
+        let refresh_first = self.since_refresh + 1 >= REFRESH_SHARE && self.refresh_is_late(now);
         let order = if refresh_first { [2, 0, 1] } else { [0, 1, 2] };
         for class in order {
             while let Some(Reverse((due, slot, version))) = self.due[class].pop() {
@@ -187,6 +196,13 @@ impl Schedule {
             Some(Reverse((due, ..))) => Next::At(*due),
             None => Next::Idle,
         }
+    }
+
+    /// Whether the refresh that waits longest is late by more than its interval. Sooner it gives way: a burst of
+    /// deadlines is over soon, and each of them is promised within seconds.
+    fn refresh_is_late(&self, now: Duration) -> bool {
+        let Some(Reverse((due, slot, _))) = self.due[Urgency::Refresh as usize].peek() else { return false };
+        self.entries.get(slot).is_none_or(|entry| now.saturating_sub(*due) > entry.interval)
     }
 
     /// A poll has ended: plans the next one. `phase`, from 0 to 1, places the second poll of an execution within
@@ -209,7 +225,7 @@ impl Schedule {
     }
 
     fn observed(&mut self, slot: Slot, observed: Observed, interval: Duration, now: Duration) {
-        let slowest = self.max_staleness / 2;
+        let slow = self.entries.get(&slot).map_or(interval, |entry| self.slow(entry.interval));
         let Some(entry) = self.entries.get_mut(&slot) else { return };
         entry.missed = if observed == Observed::NotFound { entry.missed.saturating_add(1) } else { 0 };
         let plan = match observed {
@@ -223,10 +239,7 @@ impl Schedule {
                 let left = left.map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
                 Some(after_open(left, interval, now))
             }
-            Observed::TimedOut => {
-                let slow = (entry.interval * SLOW).min(slowest.max(entry.interval));
-                Some((now + slow, Urgency::Refresh))
-            }
+            Observed::TimedOut => Some((now + slow, Urgency::Refresh)),
             Observed::NotFound => {
                 let times = 1_u32.checked_shl(entry.missed.saturating_sub(1)).map_or(SLOW, |times| times.min(SLOW));
                 Some((now + interval * times, Urgency::Refresh))
@@ -399,7 +412,7 @@ mod tests {
             schedule.track(slot(index), INTERVAL, at(1.0));
         }
         let order: Vec<u32> = (0..6)
-            .map(|_| match schedule.next(at(40.0)) {
+            .map(|_| match schedule.next(at(70.0)) {
                 Next::Poll { slot, .. } => slot.index(),
                 other => panic!("{other:?}"),
             })

@@ -15,12 +15,14 @@ enum News {
     Outdated,
     /// All there is to know.
     Whole(Snapshot),
-    /// Something that only `GetCommandExecution` explains.
-    Partial,
+    /// This much, and more that only `GetCommandExecution` tells.
+    Partial(Snapshot),
+    /// Another execution under the same pair.
+    Another,
 }
 
 /// A summary has no reason, no timeout and no time of the last update. What has not changed is still as it was; a
-/// success needs no explanation; for every other end the reason is asked for.
+/// success needs no explanation; every other end is shown at once, and its reason is asked for.
 fn news(known: &Snapshot, summary: &Summary) -> News {
     let changed = summary.status != known.status || summary.completed != known.completed;
     let seen = Snapshot {
@@ -34,11 +36,11 @@ fn news(known: &Snapshot, summary: &Summary) -> News {
     let other = summary.created.is_some() && summary.created != known.created;
     match summary.status {
         _ if is_older(known, &seen) => News::Outdated,
-        _ if other => News::Partial,
+        _ if other => News::Another,
         _ if !changed => News::Whole(seen),
         Status::Created | Status::InProgress => News::Whole(seen),
         Status::Succeeded if summary.completed.is_some() => News::Whole(seen),
-        _ => News::Partial,
+        _ => News::Partial(seen),
     }
 }
 
@@ -67,7 +69,11 @@ impl<S: Source + 'static> Lane<S> {
                 } else {
                     tracing::debug!(account_id, region, reason, error, "a listing failed");
                 }
-                if refused { Answer::Refused } else { Answer::Failed }
+                match failure.reason {
+                    FailureReason::AccessDenied => Answer::Refused,
+                    FailureReason::Throttled => Answer::Throttled,
+                    _ => Answer::Failed,
+                }
             }
         };
         self.listings.answered(&call.by, answer, self.now());
@@ -91,18 +97,21 @@ impl<S: Source + 'static> Lane<S> {
             return;
         }
         let (now, wall) = (self.now(), self.wall());
-        match news(&known, summary) {
-            News::Outdated => {}
-            News::Partial => self.schedule.urge(slot, now),
-            News::Whole(snapshot) => {
-                let outcome = Ok(snapshot);
-                self.shared.store.record(slot, &outcome, wall);
-                let observed = observed(&outcome, wall);
-                if let Ok(snapshot) = &outcome {
-                    self.note(slot, snapshot, wall);
-                }
-                self.schedule.sighted(slot, observed, now);
-            }
+        let (snapshot, explained) = match news(&known, summary) {
+            News::Outdated => return,
+            News::Another => return self.schedule.urge(slot, now),
+            News::Partial(snapshot) => (snapshot, false),
+            News::Whole(snapshot) => (snapshot, true),
+        };
+        let outcome = Ok(snapshot);
+        self.shared.store.record(slot, &outcome, wall);
+        if let Ok(snapshot) = &outcome {
+            self.note(slot, snapshot, wall);
+        }
+        if explained {
+            self.schedule.sighted(slot, observed(&outcome, wall), now);
+        } else {
+            self.schedule.urge(slot, now);
         }
     }
 

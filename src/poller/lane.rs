@@ -14,7 +14,7 @@ use super::health::Health;
 use super::{LaneProgress, Rate, Shared};
 use crate::config;
 use crate::execution::{CommandArn, ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
-use crate::listing::{self, Listings};
+use crate::listing::{self, Kind, Listings};
 use crate::plan::Plan;
 use crate::rate::RateLimit;
 use crate::schedule::{Next, Observed, Schedule};
@@ -310,10 +310,15 @@ impl<S: Source + 'static> Lane<S> {
         if snapshot.is_ended() {
             self.found.ended(slot, snapshot.ended_at().unwrap_or(wall));
         }
-        let open = !snapshot.is_ended() && snapshot.status != Status::Unknown;
-        let interval = self.schedule.interval(slot).filter(|_| open && !self.shared.once);
-        match (&snapshot.command, snapshot.created, interval) {
-            (Some(command), Some(created), Some(interval)) => self.listings.opened(slot, command, created, interval),
+        let kind = match snapshot.status {
+            Status::Created | Status::InProgress => Some((Kind::Open, self.schedule.interval(slot))),
+            Status::TimedOut if !snapshot.is_terminal() => Some((Kind::TimedOut, self.schedule.slow_interval(slot))),
+            _ => None,
+        };
+        match (&snapshot.command, snapshot.created, kind.filter(|_| !self.shared.once)) {
+            (Some(command), Some(created), Some((kind, Some(interval)))) => {
+                self.listings.watch(slot, command, created, kind, interval);
+            }
             _ => self.listings.closed(slot),
         }
     }

@@ -1,0 +1,117 @@
+//! Watches the store, and measures how late it shows what has happened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_iot_command_exporter::execution::{Snapshot, Status};
+use aws_iot_command_exporter::store::{Slot, Store};
+use tokio::time::sleep;
+
+use super::fleet::Life;
+use super::service::Service;
+
+/// How often the store is looked at: delays are overstated by up to so much.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What has happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A device has picked it up.
+    PickedUp,
+    /// A device has ended it in time.
+    End,
+    /// The service's timer has run out.
+    TimedOut,
+    /// A device has reported after the service's timer.
+    Late,
+}
+
+impl Event {
+    fn is_shown(self, snapshot: &Snapshot) -> bool {
+        match self {
+            Self::PickedUp => snapshot.status != Status::Created,
+            Self::TimedOut => snapshot.is_ended(),
+            Self::End | Self::Late => snapshot.is_terminal(),
+        }
+    }
+}
+
+/// How late events were seen, in milliseconds, sorted; and those that never were.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Delays {
+    pub(crate) seen: Vec<i64>,
+    pub(crate) missed: usize,
+}
+
+impl Delays {
+    /// Seconds; what was never seen is infinitely late.
+    pub(crate) fn percentile(&self, share: f64) -> f64 {
+        let all = self.seen.len() + self.missed;
+        let rank = ((all as f64 * share).ceil() as usize).saturating_sub(1);
+        self.seen.get(rank).map_or(if all == 0 { 0.0 } else { f64::INFINITY }, |millis| *millis as f64 / 1000.0)
+    }
+}
+
+/// The delays of one account's events.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) picked_up: Delays,
+    pub(crate) ends: Delays,
+    pub(crate) timed_out: Delays,
+    pub(crate) late: Delays,
+}
+
+impl Verdict {
+    fn of(&mut self, event: Event) -> &mut Delays {
+        match event {
+            Event::PickedUp => &mut self.picked_up,
+            Event::End => &mut self.ends,
+            Event::TimedOut => &mut self.timed_out,
+            Event::Late => &mut self.late,
+        }
+    }
+}
+
+fn events(life: &Life) -> impl Iterator<Item = (i64, Event)> {
+    let end = life.ended.map(|(at, _)| (at, if life.timed_out.is_some() { Event::Late } else { Event::End }));
+    let picked_up = life.picked_up.map(|at| (at, Event::PickedUp));
+    let timed_out = life.timed_out.map(|at| (at, Event::TimedOut));
+    [picked_up, timed_out, end].into_iter().flatten()
+}
+
+/// Watches the executions of `account` from now on until `until`. What has happened before counts from now on; what
+/// has not been seen at the end is missed, unless it has just happened.
+pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, until: i64) -> Verdict {
+    let began = service.now();
+    let mut coming: Vec<(i64, Event, Slot)> = Vec::new();
+    for life in service.lives().iter().filter(|life| life.key.target.account_id() == account) {
+        let slot = store.find(&life.key).expect("it is tracked");
+        coming.extend(events(life).filter(|(at, _)| *at < until).map(|(at, event)| (at.max(began), event, slot)));
+    }
+    coming.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
+    let mut pending: Vec<(i64, Event, Slot)> = Vec::new();
+    let mut verdict = Verdict::default();
+    while service.now() < until {
+        let now = service.now();
+        while coming.last().is_some_and(|(at, ..)| *at <= now) {
+            pending.extend(coming.pop());
+        }
+        pending.retain(|(at, event, slot)| {
+            let shown = store.snapshot(*slot).is_some_and(|snapshot| event.is_shown(&snapshot));
+            if shown {
+                verdict.of(*event).seen.push(now - at);
+            }
+            !shown
+        });
+        sleep(LOOK).await;
+    }
+    for (at, event, _) in pending {
+        // A late report is looked for once in five minutes.
+        let patience = if event == Event::Late { 330_000 } else { 60_000 };
+        verdict.of(event).missed += usize::from(until - at > patience);
+    }
+    for event in [Event::PickedUp, Event::End, Event::TimedOut, Event::Late] {
+        verdict.of(event).seen.sort_unstable();
+    }
+    verdict
+}
