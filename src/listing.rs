@@ -22,6 +22,9 @@ const PAGE: usize = 100;
 /// it: 5 calls for 4.
 const WORTH: (usize, usize) = (5, 4);
 
+/// So few are asked one by one all the same: a Get costs little then, and tells more, lastUpdatedAt and the reason.
+const FEW: usize = 5;
+
 /// How long a listing that failed, or is refused, is left alone.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 const AFTER_REFUSAL: Duration = Duration::from_secs(600);
@@ -98,7 +101,7 @@ impl Group {
     fn decide(&mut self, pages: Option<usize>) {
         let pages = pages.unwrap_or_else(|| self.members.len().div_ceil(PAGE)).max(1);
         let (more, fewer) = if self.worthwhile { (1, 1) } else { WORTH };
-        self.worthwhile = self.members.len() * fewer > pages * more;
+        self.worthwhile = self.members.len() > FEW && self.members.len() * fewer > pages * more;
     }
 }
 
