@@ -34,7 +34,7 @@ pub fn push_head(out: &mut Vec<u8>, format: Format, name: &str, help: &str, kind
         Format::Text004 => (name, kind_name(kind)),
         Format::OpenMetrics100 => open_metrics_name(name, kind),
     };
-    let mut line = |keyword: &str, text: &str| push_all(out, &["# ", keyword, " ", name, " ", text, "\n"]);
+    let mut line = |keyword: &str, text: &str| push_all(out, ["# ", keyword, " ", name, " ", text, "\n"]);
     line("HELP", &escape_help(help, format));
     line("TYPE", kind);
     if format == Format::OpenMetrics100 && name.ends_with("_seconds") {
@@ -88,8 +88,10 @@ pub fn unescaped(escaped: &str) -> Cow<'_, str> {
     Cow::Owned(value)
 }
 
-/// Appends pieces of text one after the other.
-pub fn push_all(out: &mut Vec<u8>, parts: &[&str]) {
+/// Appends pieces of text one after the other, with one look at the room for all of them.
+#[inline]
+pub fn push_all<const N: usize>(out: &mut Vec<u8>, parts: [&str; N]) {
+    out.reserve(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         out.extend_from_slice(part.as_bytes());
     }

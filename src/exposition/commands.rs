@@ -9,7 +9,7 @@ use crate::text::{self, push_all};
 /// Writes what a command has in a family. `counts` is how many of its executions are in each status.
 pub(super) fn push(out: &mut Vec<u8>, shown: &Shown, command: &Command, counts: &[u64; Status::ALL.len()]) {
     let line = |out: &mut Vec<u8>, label: &str, status: Status, count: u64| {
-        push_all(out, &[&shown.sample, command.labels(), label, status.label(), "\"} "]);
+        push_all(out, [&shown.sample, command.labels(), label, status.label(), "\"} "]);
         push_count(out, count);
     };
     match shown.family {
@@ -30,14 +30,14 @@ pub(super) fn push(out: &mut Vec<u8>, shown: &Shown, command: &Command, counts: 
 
 fn push_histogram(out: &mut Vec<u8>, name: &str, command: &Command, status: Status, ends: &Ends) {
     let start = |out: &mut Vec<u8>, suffix: &str| {
-        push_all(out, &[name, suffix, "{", command.labels(), ",status=\"", status.label(), "\""]);
+        push_all(out, [name, suffix, "{", command.labels(), ",status=\"", status.label(), "\""]);
     };
     let bounds = BOUNDS.iter().map(|(_, label)| *label).chain(["+Inf"]);
     let mut cumulative = 0;
     for (bound, count) in bounds.zip(ends.buckets) {
         cumulative += count;
         start(out, "_bucket");
-        push_all(out, &[",le=\"", bound, "\"} "]);
+        push_all(out, [",le=\"", bound, "\"} "]);
         push_count(out, cumulative);
     }
     start(out, "_sum");

@@ -121,6 +121,11 @@ impl Row {
         self.status
     }
 
+    /// Whether the last answer is one that nothing can change any more.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Why the last poll failed; `None` if it did not, or was never made.
     pub(super) fn failure(&self) -> Option<FailureReason> {
         self.failure
@@ -137,6 +142,7 @@ impl Row {
     }
 
     /// The last answer, but for the command and the reason, which would have to be copied.
+    #[inline]
     pub(super) fn snapshot(&self) -> Option<Snapshot> {
         Some(Snapshot {
             status: self.status?,

@@ -166,6 +166,16 @@ impl<'a> Execution<'a> {
         self.row.reason()
     }
 
+    /// The status of the last answer.
+    pub fn status(&self) -> Option<Status> {
+        self.row.status()
+    }
+
+    /// Whether nothing can change it any more.
+    pub fn is_terminal(&self) -> bool {
+        self.row.is_terminal()
+    }
+
     /// The last answer, but for the command and the reason: they have methods of their own, which copy nothing.
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.row.snapshot()
