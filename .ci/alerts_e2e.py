@@ -98,7 +98,7 @@ class Bench:
     def start(self):
         ask(f"{self.control}/quotas", {"get_command_execution": None, "list_command_executions": None})
         # The faults are those of GetCommandExecution: listings would go on seeing what it does not.
-        unlisted = {"kind": "error", "status": 404, "code": "ResourceNotFoundException"}
+        unlisted = {"kind": "error", "status": 400, "code": "ValidationException"}
         ask(f"{self.control}/faults", {"operation": "ListCommandExecutions", "effect": unlisted})
         for account in [*self.accounts, self.small]:
             for number in range(account.count):
