@@ -2,19 +2,24 @@
 //! [`Duration`] since some start of a monotonic clock, so that jumps of the wall clock do not matter.
 //!
 //! Every tracked execution has one next poll, waiting or due. Of the due ones, those aimed at a deadline go first
-//! (each execution has only one, so they cannot starve the others for ever), then those never polled, then the
-//! refreshes, oldest first; and every `REFRESH_SHARE`th call goes to a refresh whatever else is due.
+//! (each execution has only one, so they cannot starve the others for ever), then those of which nothing is known or
+//! whose end is unexplained, then open ones of which a listing has told all but the timeout, then the refreshes, then
+//! ended ones of which only the timeout is unknown; oldest first. Nobody is starved by an overload: a late refresh has
+//! every other turn of a detail, one whose data are about to be too old to be exposed every fourth turn of all, and
+//! the last in the row every sixteenth.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 
 use crate::store::Slot;
 
-/// Of this many calls under overload, one refreshes an execution that is known already, once it is late.
-const REFRESH_SHARE: u32 = 4;
+/// After so many other calls, one refreshes an execution that is known already, once its data get stale.
+const BEFORE_REFRESH: u32 = 3;
+
+/// After so many other calls, one asks for the timeout of an execution that has ended.
+const BEFORE_RECORD: u32 = 15;
 
 /// How long after a deadline the call that is aimed at it starts: the service needs a moment to flip the status.
 const DEADLINE_GRACE: Duration = Duration::from_secs(1);
@@ -27,8 +32,11 @@ const OVERDUE_PAUSE: Duration = Duration::from_secs(2);
 /// often.
 const SLOW: u32 = 10;
 
-/// An execution that listings see is asked for alone once it was not seen for this many intervals.
-const SAFETY_NET: u32 = 2;
+/// More deadlines are due than single calls can follow once they would take so many seconds.
+const CROWDED_SECONDS: f64 = 2.0;
+
+/// Single calls are behind once what has never been asked for would take so many seconds.
+const BEHIND_SECONDS: f64 = 10.0;
 
 /// What a poll has shown, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,15 +72,34 @@ pub enum Next {
     Idle,
 }
 
+/// How far single calls are from keeping up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// More is due than they can do.
+    pub behind: bool,
+    /// More deadlines pass than they can ask about.
+    pub crowded: bool,
+}
+
 /// The schedule of one account and Region.
 #[derive(Debug, Default)]
 pub struct Schedule {
     entries: HashMap<Slot, Entry>,
-    waiting: BinaryHeap<Reverse<(Duration, Slot, u32)>>,
-    due: [BinaryHeap<Reverse<(Duration, Slot, u32)>>; 3],
+    /// What is to be polled when, by urgency. An execution can be in two of them: with its refresh and its deadline.
+    queues: [BTreeSet<Place>; Urgency::ALL.len()],
     since_refresh: u32,
+    since_record: u32,
     unasked: usize,
     max_staleness: Duration,
+}
+
+/// When an execution is due, and its rank among those that are due at the same time. Neighbours are ranked far apart
+/// (by multiples of the golden ratio): they often belong to one command, and a listing of that, begun after the first
+/// answer, shows the others.
+type Place = (Duration, u32, Slot);
+
+fn place(due: Duration, slot: Slot) -> Place {
+    (due, slot.index().wrapping_mul(0x9e37_79b9), slot)
 }
 
 /// Why an execution is polled next: the order in which due ones are taken.
@@ -80,7 +107,19 @@ pub struct Schedule {
 enum Urgency {
     Deadline,
     New,
+    Detail,
     Refresh,
+    Record,
+}
+
+impl Urgency {
+    const ALL: [Self; 5] = [Self::Deadline, Self::New, Self::Detail, Self::Refresh, Self::Record];
+    /// Refreshes are late: details give way every other time.
+    const LATE: [Self; 5] = [Self::Deadline, Self::New, Self::Refresh, Self::Detail, Self::Record];
+    /// Before data get too old to be exposed.
+    const STALE: [Self; 5] = [Self::Refresh, Self::Deadline, Self::New, Self::Detail, Self::Record];
+    /// The turn of the last in the row.
+    const LAST: [Self; 5] = [Self::Record, Self::Deadline, Self::New, Self::Detail, Self::Refresh];
 }
 
 #[derive(Debug)]
@@ -92,9 +131,25 @@ struct Entry {
     missed: u32,
     polled: bool,
     calling: bool,
-    urgency: Urgency,
-    /// Entries of the heaps with another version are out of date.
-    version: u32,
+    steps: Steps,
+}
+
+/// The next poll of an execution, and that just after its deadline.
+#[derive(Clone, Copy, Debug, Default)]
+struct Steps {
+    planned: Option<(Urgency, Duration)>,
+    aimed: Option<Duration>,
+}
+
+impl Steps {
+    fn at(due: Duration, urgency: Urgency) -> Self {
+        Self { planned: Some((urgency, due)), aimed: None }
+    }
+
+    /// Where it waits in the queues.
+    fn places(self) -> impl Iterator<Item = (Urgency, Duration)> {
+        self.planned.into_iter().chain(self.aimed.map(|due| (Urgency::Deadline, due)))
+    }
 }
 
 impl Schedule {
@@ -125,22 +180,16 @@ impl Schedule {
             entry.interval = interval;
             return;
         }
-        let entry = Entry {
-            interval,
-            deadline: None,
-            missed: 0,
-            polled: false,
-            calling: false,
-            urgency: Urgency::New,
-            version: 0,
-        };
+        let entry =
+            Entry { interval, deadline: None, missed: 0, polled: false, calling: false, steps: Steps::default() };
         self.entries.insert(slot, entry);
         self.unasked += 1;
-        self.plan(slot, now, Urgency::New);
+        self.plan(slot, Steps::at(now, Urgency::New));
     }
 
     /// Forgets an execution.
     pub fn untrack(&mut self, slot: Slot) {
+        self.plan(slot, Steps::default());
         if self.entries.remove(&slot).is_some_and(|entry| !entry.polled) {
             self.unasked -= 1;
         }
@@ -156,11 +205,6 @@ impl Schedule {
         self.entries.get(&slot).map(|entry| entry.interval)
     }
 
-    /// How often an execution is to be seen once the service has timed it out: sooner than it is asked for alone.
-    pub fn slow_interval(&self, slot: Slot) -> Option<Duration> {
-        self.entries.get(&slot).map(|entry| self.slow(entry.interval) * 4 / 5)
-    }
-
     fn slow(&self, interval: Duration) -> Duration {
         (interval * SLOW).min((self.max_staleness / 2).max(interval))
     }
@@ -169,7 +213,7 @@ impl Schedule {
     /// again for it.
     pub fn urge(&mut self, slot: Slot, now: Duration) {
         if self.entries.get(&slot).is_some_and(|entry| entry.polled && !entry.calling) {
-            self.plan(slot, now, Urgency::New);
+            self.plan(slot, Steps::at(now, Urgency::New));
         }
     }
 
@@ -180,114 +224,144 @@ impl Schedule {
 
     /// The next poll to start. One that is returned is not returned again before [`Schedule::polled`].
     pub fn next(&mut self, now: Duration) -> Next {
-        self.move_due(now);
-        let refresh_first = self.since_refresh + 1 >= REFRESH_SHARE && self.refresh_is_late(now);
-        let order = if refresh_first { [2, 0, 1] } else { [0, 1, 2] };
-        for class in order {
-            while let Some(Reverse((due, slot, version))) = self.due[class].pop() {
-                if let Some(entry) = self.entries.get_mut(&slot).filter(|entry| entry.version == version) {
-                    entry.calling = true;
-                    self.since_refresh = if class == 2 { 0 } else { self.since_refresh + 1 };
-                    return Next::Poll { slot, late: now.saturating_sub(due) };
-                }
+        for urgency in self.order(now) {
+            let Some((due, slot)) = self.first(urgency).filter(|(due, _)| *due <= now) else { continue };
+            self.plan(slot, Steps::default());
+            if let Some(entry) = self.entries.get_mut(&slot) {
+                entry.calling = true;
             }
+            self.since_refresh = if urgency == Urgency::Refresh { 0 } else { self.since_refresh.saturating_add(1) };
+            self.since_record = if urgency == Urgency::Record { 0 } else { self.since_record.saturating_add(1) };
+            return Next::Poll { slot, late: now.saturating_sub(due) };
         }
-        match self.waiting.peek() {
-            Some(Reverse((due, ..))) => Next::At(*due),
-            None => Next::Idle,
+        let next = Urgency::ALL.into_iter().filter_map(|urgency| self.first(urgency)).min();
+        next.map_or(Next::Idle, |(due, _)| Next::At(due))
+    }
+
+    fn order(&self, now: Duration) -> [Urgency; 5] {
+        let (late, interval) = self.oldest_refresh(now).unwrap_or_default();
+        // Sooner it gives way: a burst of deadlines is over soon, and each of them is promised within seconds; and of
+        // an execution that was never asked for less is known.
+        let stale = late > self.max_staleness.saturating_sub(interval * 2).max(interval);
+        match (self.since_refresh, self.since_record) {
+            (BEFORE_REFRESH.., _) if stale => Urgency::STALE,
+            (_, BEFORE_RECORD..) => Urgency::LAST,
+            (1.., _) if late > interval => Urgency::LATE,
+            _ => Urgency::ALL,
         }
     }
 
-    /// Whether the refresh that waits longest is late by more than its interval. Sooner it gives way: a burst of
-    /// deadlines is over soon, and each of them is promised within seconds.
-    fn refresh_is_late(&self, now: Duration) -> bool {
-        let Some(Reverse((due, slot, _))) = self.due[Urgency::Refresh as usize].peek() else { return false };
-        self.entries.get(slot).is_none_or(|entry| now.saturating_sub(*due) > entry.interval)
+    /// How late the refresh is that waits longest, and its interval.
+    fn oldest_refresh(&self, now: Duration) -> Option<(Duration, Duration)> {
+        let (due, slot) = self.first(Urgency::Refresh)?;
+        Some((now.saturating_sub(due), self.interval(slot)?))
+    }
+
+    fn first(&self, urgency: Urgency) -> Option<(Duration, Slot)> {
+        self.queues[urgency as usize].first().map(|(due, _, slot)| (*due, *slot))
+    }
+
+    /// What listings could help with, where `per_second` calls are made.
+    pub fn pressure(&self, now: Duration, per_second: f64) -> Pressure {
+        let late = self.oldest_refresh(now).is_some_and(|(late, interval)| late > interval);
+        let more_than = |urgency: Urgency, seconds: f64| {
+            let due = self.queues[urgency as usize].iter().take_while(|(due, ..)| *due <= now);
+            due.take((per_second * seconds) as usize + 1).count() > (per_second * seconds) as usize
+        };
+        Pressure {
+            behind: late || more_than(Urgency::New, BEHIND_SECONDS),
+            crowded: more_than(Urgency::Deadline, CROWDED_SECONDS),
+        }
     }
 
     /// A poll has ended: plans the next one. `phase`, from 0 to 1, places the second poll of an execution within
     /// its interval, so that a first pass at full speed does not come back as a wave.
     pub fn polled(&mut self, slot: Slot, observed: Observed, phase: f64, now: Duration) {
         let Some(entry) = self.entries.get_mut(&slot) else { return };
-        let interval = if entry.polled { entry.interval } else { entry.interval.mul_f64(phase.clamp(0.1, 1.0)) };
+        let pause = if entry.polled { entry.interval } else { entry.interval.mul_f64(phase.clamp(0.1, 1.0)) };
         self.unasked -= usize::from(!entry.polled);
         entry.polled = true;
         entry.calling = false;
-        self.observed(slot, observed, interval, now);
+        self.observed(slot, observed, pause, now);
     }
 
-    /// A listing has seen it: the next poll is only a safety net, for when the listings fail to see it again.
-    pub fn sighted(&mut self, slot: Slot, observed: Observed, now: Duration) {
-        let waiting = self.entries.get(&slot).filter(|entry| entry.polled && !entry.calling);
-        if let Some(interval) = waiting.map(|entry| entry.interval) {
-            self.observed(slot, observed, interval * SAFETY_NET, now);
+    /// A listing has seen it. If it was never asked for, the timeout is still to be asked: of an open one, which may
+    /// run into its deadline, sooner than of one that has ended. Otherwise the next poll is only a safety net, for when
+    /// the listings fail to see it again `within` this time.
+    pub fn sighted(&mut self, slot: Slot, observed: Observed, within: Duration, now: Duration) {
+        let Some(entry) = self.entries.get(&slot).filter(|entry| !entry.calling) else { return };
+        let waits_as = entry.steps.planned.map(|(urgency, _)| urgency);
+        match (entry.polled, waits_as, observed) {
+            (true, ..) => self.observed(slot, observed, within, now),
+            (false, Some(Urgency::New), Observed::Open { .. }) => self.plan(slot, Steps::at(now, Urgency::Detail)),
+            (false, Some(Urgency::New | Urgency::Detail), Observed::Final) => {
+                self.plan(slot, Steps::at(now, Urgency::Record));
+            }
+            (false, ..) => {}
         }
     }
 
-    fn observed(&mut self, slot: Slot, observed: Observed, interval: Duration, now: Duration) {
-        let slow = self.entries.get(&slot).map_or(interval, |entry| self.slow(entry.interval));
+    /// Listings do not see it any more: it is asked for alone again. `phase` as in [`Schedule::polled`].
+    pub fn uncovered(&mut self, slot: Slot, phase: f64, now: Duration) {
+        let Some(entry) = self.entries.get(&slot) else { return };
+        if let Some((Urgency::Refresh, due)) = entry.steps.planned {
+            let soon = now + entry.interval.mul_f64(phase.clamp(0.0, 1.0));
+            let steps = Steps { planned: Some((Urgency::Refresh, due.min(soon))), ..entry.steps };
+            self.plan(slot, steps);
+        }
+    }
+
+    /// Plans the next poll of what was seen: after `pause`, if it is open and no deadline is near.
+    fn observed(&mut self, slot: Slot, observed: Observed, pause: Duration, now: Duration) {
+        let slow = self.interval(slot).map_or(pause, |interval| self.slow(interval));
         let Some(entry) = self.entries.get_mut(&slot) else { return };
         entry.missed = if observed == Observed::NotFound { entry.missed.saturating_add(1) } else { 0 };
-        let plan = match observed {
+        let steps = match observed {
             Observed::Open { until_deadline } => {
                 let left = until_deadline.and_then(|millis| u64::try_from(millis).ok());
                 entry.deadline = left.map(|millis| now.saturating_add(Duration::from_millis(millis)));
-                Some(after_open(until_deadline, interval, now))
+                after_open(until_deadline, pause, entry.interval, now)
             }
             Observed::Failed => {
                 let left = entry.deadline.and_then(|deadline| deadline.checked_sub(now));
                 let left = left.map(|left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX));
-                Some(after_open(left, interval, now))
+                after_open(left, pause, entry.interval, now)
             }
-            Observed::TimedOut => Some((now + slow, Urgency::Refresh)),
+            Observed::TimedOut => Steps::at(now + slow.max(pause), Urgency::Refresh),
             Observed::NotFound => {
                 let times = 1_u32.checked_shl(entry.missed.saturating_sub(1)).map_or(SLOW, |times| times.min(SLOW));
-                Some((now + interval * times, Urgency::Refresh))
+                Steps::at(now + pause * times, Urgency::Refresh)
             }
-            Observed::Final => None,
+            Observed::Final => Steps::default(),
         };
-        if let Some((due, urgency)) = plan {
-            self.plan(slot, due, urgency);
-        }
+        self.plan(slot, steps);
     }
 
-    fn plan(&mut self, slot: Slot, due: Duration, urgency: Urgency) {
-        if let Some(entry) = self.entries.get_mut(&slot) {
-            entry.version = entry.version.wrapping_add(1);
-            entry.urgency = urgency;
-            self.waiting.push(Reverse((due, slot, entry.version)));
+    /// Takes these steps next, in place of those that were planned.
+    fn plan(&mut self, slot: Slot, steps: Steps) {
+        let Some(entry) = self.entries.get_mut(&slot) else { return };
+        for (urgency, due) in std::mem::replace(&mut entry.steps, steps).places() {
+            self.queues[urgency as usize].remove(&place(due, slot));
         }
-    }
-
-    fn move_due(&mut self, now: Duration) {
-        while let Some(Reverse((due, slot, version))) = self.waiting.peek().copied() {
-            let current = self.entries.get(&slot).filter(|entry| entry.version == version);
-            match current {
-                Some(entry) if due <= now => self.due[entry.urgency as usize].push(Reverse((due, slot, version))),
-                Some(_) => return,
-                None => {}
-            }
-            self.waiting.pop();
+        for (urgency, due) in steps.places() {
+            self.queues[urgency as usize].insert(place(due, slot));
         }
     }
 }
 
-/// The next poll of an open execution: after the interval; just after the deadline where that is sooner; and, past
-/// the deadline, after pauses that begin short and double. The deadline is so many milliseconds away, and may lie
-/// before the clock's start.
-fn after_open(until_deadline: Option<i64>, interval: Duration, now: Duration) -> (Duration, Urgency) {
-    let pause = until_deadline.map(|millis| {
-        let distance = Duration::from_millis(millis.unsigned_abs());
-        match millis {
-            0.. => distance.saturating_add(DEADLINE_GRACE),
-            _ if distance < DEADLINE_GRACE => DEADLINE_GRACE - distance,
-            _ => distance.max(OVERDUE_PAUSE),
-        }
-    });
-    match pause {
-        Some(pause) if pause < interval => (now + pause, Urgency::Deadline),
-        _ => (now + interval, Urgency::Refresh),
-    }
+/// The next steps for an open execution: after `pause`, and just after the deadline; and, past the deadline, after
+/// pauses that begin short and double up to the interval, whoever sees it otherwise. The deadline is so many
+/// milliseconds away, and may lie before the clock's start.
+fn after_open(until_deadline: Option<i64>, pause: Duration, interval: Duration, now: Duration) -> Steps {
+    let Some(millis) = until_deadline else { return Steps::at(now + pause, Urgency::Refresh) };
+    let distance = Duration::from_millis(millis.unsigned_abs());
+    let (aimed, pause) = match millis {
+        0.. => (distance.saturating_add(DEADLINE_GRACE), pause),
+        _ if distance < DEADLINE_GRACE => (DEADLINE_GRACE - distance, interval),
+        _ => (distance.max(OVERDUE_PAUSE), interval),
+    };
+    let aim = Some(now.saturating_add(aimed)).filter(|_| millis >= 0 || aimed < pause);
+    Steps { aimed: aim, planned: (aimed >= pause).then_some((Urgency::Refresh, now + pause)) }
 }
 
 #[cfg(test)]
@@ -398,26 +472,119 @@ mod tests {
         assert!(schedule.is_empty());
     }
 
-    #[test]
-    fn deadlines_go_first_then_new_ones_and_refreshes_are_not_starved() {
+    /// The next polls, all due at this time.
+    fn order(schedule: &mut Schedule, now: Duration, count: usize) -> Vec<u32> {
+        let one = |_| match schedule.next(now) {
+            Next::Poll { slot, .. } => slot.index(),
+            other => panic!("{other:?}"),
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// 0 is to be refreshed at 30 s, 1 to be asked at its deadline at 5 s, 2 and 3 were seen by a listing, open and
+    /// ended, and 4 to 9 are new.
+    fn one_of_each() -> Schedule {
         let mut schedule = Schedule::new(Duration::from_secs(600));
-        for index in 0..2 {
-            schedule.track(slot(index), INTERVAL, at(0.0));
+        for index in 0..10 {
+            schedule.track(slot(index), INTERVAL, at(f64::from(index) / 100.0));
         }
-        schedule.next(at(0.0));
-        schedule.next(at(0.0));
+        assert_eq!(order(&mut schedule, at(0.01), 2), [0, 1]);
         schedule.polled(slot(0), OPEN, 1.0, at(0.0));
-        schedule.polled(slot(1), Observed::Open { until_deadline: Some(5_000) }, 1.0, at(0.0));
-        for index in 10..20 {
+        schedule.polled(slot(1), Observed::Open { until_deadline: Some(4_000) }, 1.0, at(0.0));
+        schedule.sighted(slot(2), OPEN, INTERVAL, at(1.0));
+        schedule.sighted(slot(3), Observed::Final, INTERVAL, at(1.0));
+        schedule
+    }
+
+    #[test]
+    fn deadlines_go_first_then_new_ones_details_refreshes_and_records() {
+        assert_eq!(order(&mut one_of_each(), at(55.0), 10), [1, 4, 5, 6, 7, 8, 9, 2, 0, 3]);
+        assert_eq!(order(&mut one_of_each(), at(70.0), 10), [1, 4, 5, 6, 7, 8, 9, 0, 2, 3], "the refresh is late");
+        let stale = order(&mut one_of_each(), at(580.0), 10);
+        assert_eq!(stale, [1, 0, 4, 5, 6, 7, 8, 9, 2, 3], "after three others, one that is about to get stale");
+    }
+
+    #[test]
+    fn nothing_is_starved() {
+        let mut schedule = one_of_each();
+        for index in 100..200 {
             schedule.track(slot(index), INTERVAL, at(1.0));
         }
-        let order: Vec<u32> = (0..6)
-            .map(|_| match schedule.next(at(70.0)) {
-                Next::Poll { slot, .. } => slot.index(),
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(order, [1, 0, 10, 11, 12, 13], "two new ones, the deadline, and then the refresh has its turn");
+        let order = order(&mut schedule, at(2.0), 30);
+        assert_eq!(
+            order.iter().position(|index| *index == 3),
+            Some(13),
+            "every sixteenth, the two first calls counted"
+        );
+    }
+
+    #[test]
+    fn neighbours_are_asked_far_apart() {
+        let mut schedule = Schedule::new(Duration::from_secs(600));
+        for index in 0..1000 {
+            schedule.track(slot(index), INTERVAL, at(0.0));
+        }
+        let order = order(&mut schedule, at(0.0), 1000);
+        let close = order.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) < 10).count();
+        assert_eq!(close, 0, "{order:?}");
+    }
+
+    #[test]
+    fn an_end_that_a_listing_has_told_cancels_the_poll() {
+        let mut schedule = one();
+        schedule.sighted(slot(0), Observed::Final, INTERVAL, at(10.0));
+        assert_eq!(schedule.next(at(1000.0)), Next::Idle);
+    }
+
+    #[test]
+    fn what_listings_cover_is_asked_at_its_deadline_and_else_seldom() {
+        let mut schedule = one();
+        let open = Observed::Open { until_deadline: Some(200_000) };
+        schedule.sighted(slot(0), open, Duration::from_secs(540), at(10.0));
+        assert_eq!(schedule.next(at(10.0)), Next::At(at(211.0)));
+        schedule.sighted(slot(0), OPEN, Duration::from_secs(540), at(10.0));
+        assert_eq!(schedule.next(at(10.0)), Next::At(at(550.0)));
+        schedule.uncovered(slot(0), 0.5, at(20.0));
+        assert_eq!(schedule.next(at(20.0)), Next::At(at(35.0)));
+        let overdue = Observed::Open { until_deadline: Some(-8_000) };
+        schedule.sighted(slot(0), overdue, Duration::from_secs(540), at(20.0));
+        assert_eq!(schedule.next(at(20.0)), Next::At(at(28.0)), "a listing of ends does not show it");
+    }
+
+    #[test]
+    fn an_overdue_refresh_does_not_miss_the_deadline() {
+        let mut schedule = Schedule::new(Duration::from_secs(600));
+        schedule.track(slot(0), INTERVAL, at(0.0));
+        schedule.track(slot(1), INTERVAL, at(0.0));
+        order(&mut schedule, at(0.0), 2);
+        schedule.polled(slot(0), OPEN, 0.5, at(0.0));
+        schedule.polled(slot(1), Observed::Open { until_deadline: Some(60_000) }, 1.0, at(0.0));
+        assert_eq!(order(&mut schedule, at(61.0), 2), [1, 0], "both are late, and one has just passed its deadline");
+        assert_eq!(schedule.next(at(900.0)), Next::Idle, "once");
+    }
+
+    #[test]
+    fn pressure_is_what_single_calls_cannot_do() {
+        let mut schedule = Schedule::new(Duration::from_secs(600));
+        let pressure = |schedule: &Schedule, now: f64| {
+            let Pressure { behind, crowded } = schedule.pressure(at(now), 2.0);
+            (behind, crowded)
+        };
+        for index in 0..20 {
+            schedule.track(slot(index), INTERVAL, at(0.0));
+        }
+        assert_eq!(pressure(&schedule, 0.0), (false, false), "ten seconds of calls");
+        schedule.track(slot(20), INTERVAL, at(0.0));
+        assert_eq!(pressure(&schedule, 0.0), (true, false));
+        for index in order(&mut schedule, at(0.0), 21) {
+            schedule.polled(slot(index), Observed::Open { until_deadline: Some(9_000) }, 1.0, at(0.0));
+        }
+        assert_eq!(pressure(&schedule, 9.9), (false, false));
+        assert_eq!(pressure(&schedule, 10.0), (false, true), "more than two seconds of calls");
+        order(&mut schedule, at(10.0), 17);
+        assert_eq!(pressure(&schedule, 10.0), (false, false));
+        schedule.polled(slot(0), OPEN, 1.0, at(20.0));
+        assert_eq!((pressure(&schedule, 80.0), pressure(&schedule, 80.1)), ((false, false), (true, false)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::execution::{CommandArn, ExecutionKey, Failure, Scope, Snapshot, Status, TargetArn, Timestamp};
 
 /// What can be listed: by command, or by target. The service takes exactly one of the two.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ListBy {
     /// Every execution of a command.
     Command(CommandArn),
@@ -19,6 +19,16 @@ impl ListBy {
             Self::Target(arn) => arn.scope(),
         }
     }
+}
+
+/// Which executions a listing shows, in the order of the time that it looks at, the oldest first. The service takes
+/// exactly one of the two filters, in whole minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Since {
+    /// `startedTimeFilter`: those created since then.
+    Started(Timestamp),
+    /// `completedTimeFilter`: those that a device has ended since then; a time-out of the service has no such time.
+    Completed(Timestamp),
 }
 
 /// One page of a listing. `next_token` may be there although `items` is empty.
@@ -51,11 +61,11 @@ pub trait Source: Send + Sync {
     /// `GetCommandExecution`.
     fn get_execution(&self, key: &ExecutionKey) -> impl Future<Output = Result<Snapshot, Failure>> + Send;
 
-    /// One page of `ListCommandExecutions`, of those started after `since`.
+    /// One page of `ListCommandExecutions`.
     fn list_executions(
         &self,
         by: &ListBy,
-        since: Timestamp,
+        since: Since,
         next_token: Option<&str>,
     ) -> impl Future<Output = Result<Page<Summary>, Failure>> + Send;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_iot_command_exporter::execution::{
     CommandArn, ExecutionKey, Failure, FailureReason, Scope, Snapshot, Timestamp,
 };
-use aws_iot_command_exporter::source::{ListBy, Page, Source, Summary};
+use aws_iot_command_exporter::source::{ListBy, Page, Since, Source, Summary};
 use tokio::time::{Instant, sleep};
 
 use super::fleet::{Dice, Life, WALL, wall};
@@ -173,18 +173,29 @@ impl Service {
         })
     }
 
-    fn page(&self, by: &ListBy, since: Timestamp, next_token: Option<&str>, now: i64) -> Page<Summary> {
+    fn page(&self, by: &ListBy, since: Since, next_token: Option<&str>, now: i64) -> Page<Summary> {
         let ListBy::Command(command) = by else { unreachable!("no campaign lists by target") };
-        // The filter has whole minutes.
-        let after = since.millis().div_euclid(60_000) * 60_000 - WALL;
+        // The filters have whole minutes.
+        let after = |time: Timestamp| time.millis().div_euclid(60_000) * 60_000 - WALL;
         let all = self.by_command.get(command).map(Vec::as_slice).unwrap_or_default();
-        let from = match next_token {
-            Some(token) => token.trim_start_matches("from+/").parse().expect("a token that was given out"),
-            None => all.partition_point(|index| self.lives[*index].created < after),
+        let mut shown: Vec<(i64, usize)> = match since {
+            Since::Started(time) => all
+                .iter()
+                .map(|index| (self.lives[*index].created, *index))
+                .filter(|(at, _)| *at >= after(time))
+                .collect(),
+            Since::Completed(time) => {
+                let ended = all.iter().filter_map(|index| Some((self.lives[*index].completed(now)?, *index)));
+                ended.filter(|(at, _)| *at >= after(time)).collect()
+            }
         };
-        let items: Vec<Summary> = all[from..].iter().take(PAGE).filter_map(|index| self.summary(*index, now)).collect();
+        shown.sort_unstable();
+        let from = next_token
+            .map_or(0, |token| token.trim_start_matches("from+/").parse().expect("a token that was given out"));
+        let page = shown.iter().skip(from).take(PAGE);
+        let items = page.filter_map(|(_, index)| self.summary(*index, now)).collect();
         let to = from + PAGE;
-        Page { items, next_token: (to < all.len()).then(|| format!("from+/{to}")) }
+        Page { items, next_token: (to < shown.len()).then(|| format!("from+/{to}")) }
     }
 }
 
@@ -207,7 +218,7 @@ impl Source for Service {
     async fn list_executions(
         &self,
         by: &ListBy,
-        since: Timestamp,
+        since: Since,
         next_token: Option<&str>,
     ) -> Result<Page<Summary>, Failure> {
         let way = self.admit(by.scope(), Kind::List).await?;

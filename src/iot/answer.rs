@@ -87,7 +87,7 @@ pub(super) fn commands(output: ListCommandsOutput) -> Page<CommandArn> {
     Page { items: items.collect(), next_token: output.next_token }
 }
 
-/// `startedTimeFilter.after` has the format `yyyy-MM-dd'T'HH:mm`, in UTC; seconds are cut, which lists more, not less.
+/// `after` of a time filter has the format `yyyy-MM-dd'T'HH:mm`, in UTC; seconds are cut, which lists more, not less.
 pub(super) fn minute(since: Timestamp) -> String {
     let moment = jiff::Timestamp::from_millisecond(since.millis()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     moment.strftime("%Y-%m-%dT%H:%M").to_string()

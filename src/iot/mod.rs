@@ -18,13 +18,13 @@ use aws_sdk_iot::config::timeout::TimeoutConfig;
 use aws_sdk_iot::config::{
     Credentials, IdentityCache, Region, SharedCredentialsProvider, StalledStreamProtectionConfig,
 };
-use aws_sdk_iot::types::TimeFilter;
+use aws_sdk_iot::types::{SortOrder, TimeFilter};
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::Account;
 use crate::credentials::Keeper;
 use crate::execution::{CommandArn, ExecutionKey, Failure, FailureReason, Scope, Snapshot, Timestamp};
-use crate::source::{ListBy, Page, Source, Summary};
+use crate::source::{ListBy, Page, Since, Source, Summary};
 
 pub use endpoint::EndpointError;
 
@@ -213,13 +213,17 @@ impl Source for Iot {
     async fn list_executions(
         &self,
         by: &ListBy,
-        since: Timestamp,
+        since: Since,
         next_token: Option<&str>,
     ) -> Result<Page<Summary>, Failure> {
         let output = self
             .ask(&by.scope(), |client| async move {
-                let after = TimeFilter::builder().after(answer::minute(since)).build();
-                let call = client.list_command_executions().max_results(PAGE).started_time_filter(after);
+                let after = |time| TimeFilter::builder().after(answer::minute(time)).build();
+                let call = client.list_command_executions().max_results(PAGE).sort_order(SortOrder::Ascending);
+                let call = match since {
+                    Since::Started(time) => call.started_time_filter(after(time)),
+                    Since::Completed(time) => call.completed_time_filter(after(time)),
+                };
                 let call = match by {
                     ListBy::Command(arn) => call.command_arn(arn.as_str()),
                     ListBy::Target(arn) => call.target_arn(arn.as_str()),

@@ -1,9 +1,9 @@
 //! What a lane makes of a page of `ListCommandExecutions`: news of the executions it knows, and new ones.
 
 use super::found::leaves;
-use super::lane::{Lane, observed};
+use super::lane::{Lane, observed, phase};
 use crate::execution::{Failure, FailureReason, Snapshot, Status};
-use crate::listing::{Answer, Call};
+use crate::listing::{Answer, Call, Seen, Task};
 use crate::source::{Page, Source, Summary};
 use crate::store::{Slot, is_older};
 use crate::telemetry::DropCause;
@@ -49,10 +49,10 @@ impl<S: Source + 'static> Lane<S> {
     pub(super) fn listed(&mut self, call: &Call, outcome: Result<Page<Summary>, Failure>) {
         let answer = match outcome {
             Ok(page) => {
-                for summary in &page.items {
-                    self.sighted(call, summary);
-                }
-                Answer::Page(page.next_token)
+                let moved = page.items.iter().filter(|summary| self.sighted(call, summary)).count();
+                let created = page.items.iter().filter_map(|summary| summary.created).max();
+                let ended = page.items.iter().filter_map(|summary| summary.completed).max();
+                Answer::Page(page.next_token, Seen { moved, created, ended })
             }
             Err(failure) => {
                 let refused = failure.reason == FailureReason::AccessDenied;
@@ -66,27 +66,42 @@ impl<S: Source + 'static> Lane<S> {
                         error,
                         "iot:ListCommandExecutions is not allowed: executions are asked for one by one, and none are discovered"
                     );
+                } else if failure.reason == FailureReason::InvalidRequest && call.task == Task::Ends {
+                    tracing::warn!(
+                        account_id,
+                        region,
+                        error,
+                        "the service does not list by completion: ends are seen later"
+                    );
                 } else {
                     tracing::debug!(account_id, region, reason, error, "a listing failed");
                 }
                 match failure.reason {
                     FailureReason::AccessDenied => Answer::Refused,
                     FailureReason::Throttled => Answer::Throttled,
+                    FailureReason::InvalidRequest => Answer::Invalid,
                     _ => Answer::Failed,
                 }
             }
         };
-        self.listings.answered(&call.by, answer, self.now());
-    }
-
-    fn sighted(&mut self, call: &Call, summary: &Summary) {
-        match self.shared.store.find(&summary.key) {
-            Some(slot) => self.refresh(slot, summary),
-            None => self.discover(call, summary),
+        let now = self.now();
+        for slot in self.listings.answered(call, answer, now) {
+            self.schedule.uncovered(slot, phase(slot), now);
         }
     }
 
-    fn refresh(&mut self, slot: Slot, summary: &Summary) {
+    /// Takes in one summary; answers whether a known execution has moved on without an end.
+    fn sighted(&mut self, call: &Call, summary: &Summary) -> bool {
+        match self.shared.store.find(&summary.key) {
+            Some(slot) => self.refresh(slot, summary),
+            None => {
+                self.discover(call, summary);
+                false
+            }
+        }
+    }
+
+    fn refresh(&mut self, slot: Slot, summary: &Summary) -> bool {
         // Never answered yet: the status is welcome, and a Get, which alone tells the timeout, is due already.
         let known = self.shared.store.snapshot(slot).unwrap_or_else(|| Snapshot {
             command: summary.command.clone(),
@@ -94,32 +109,38 @@ impl<S: Source + 'static> Lane<S> {
             ..Snapshot::with_status(Status::Created)
         });
         if known.is_terminal() || !self.schedule.holds(slot) {
-            return;
+            return false;
         }
         let (now, wall) = (self.now(), self.wall());
         let (snapshot, explained) = match news(&known, summary) {
-            News::Outdated => return,
-            News::Another => return self.schedule.urge(slot, now),
+            News::Outdated => return false,
+            News::Another => {
+                self.schedule.urge(slot, now);
+                return false;
+            }
             News::Partial(snapshot) => (snapshot, false),
             News::Whole(snapshot) => (snapshot, true),
         };
+        let moved = snapshot.status != known.status && !snapshot.is_ended();
         let outcome = Ok(snapshot);
         self.shared.store.record(slot, &outcome, wall);
         if let Ok(snapshot) = &outcome {
             self.note(slot, snapshot, wall);
         }
         if explained {
-            self.schedule.sighted(slot, observed(&outcome, wall), now);
+            let within = self.listings.covers(slot, now).or(self.schedule.interval(slot)).unwrap_or_default();
+            self.schedule.sighted(slot, observed(&outcome, wall), within, now);
         } else {
             self.schedule.urge(slot, now);
         }
+        moved
     }
 
     /// Begins to track an execution that nobody has configured.
     fn discover(&mut self, call: &Call, summary: &Summary) {
         let Some(retain) = self.discovery.retain(&call.by) else { return };
         let (now, wall) = (self.now(), self.wall());
-        let known_before = summary.created.is_none_or(|created| created < call.found_since);
+        let known_before = call.finds.is_none_or(|finds| summary.created.is_none_or(|created| created < finds));
         let over = summary.completed.is_some_and(|ended| leaves(ended, retain) <= wall);
         if known_before || over || !self.settings.shard.holds(&summary.key) {
             return;

@@ -14,7 +14,7 @@ use super::health::Health;
 use super::{LaneProgress, Rate, Shared};
 use crate::config;
 use crate::execution::{CommandArn, ExecutionKey, Failure, FailureReason, Scope, Snapshot, Status, Timestamp};
-use crate::listing::{self, Kind, Listings};
+use crate::listing::{self, Kind, Listings, Watched};
 use crate::plan::Plan;
 use crate::rate::RateLimit;
 use crate::schedule::{Next, Observed, Schedule};
@@ -114,7 +114,7 @@ impl<S: Source + 'static> Lane<S> {
             scope,
             shared,
             schedule: Schedule::new(settings.poll.max_staleness),
-            listings: Listings::default(),
+            listings: Listings::new(settings.poll.max_staleness),
             discovery: Discovery::default(),
             found: Found::default(),
             health: Health::default(),
@@ -162,6 +162,7 @@ impl<S: Source + 'static> Lane<S> {
         self.list_rate.configure(self.settings.limits.list_requests_per_second);
         self.commands_rate.configure(self.settings.limits.list_requests_per_second);
         self.schedule.set_max_staleness(self.settings.poll.max_staleness);
+        self.listings.set_max_staleness(self.settings.poll.max_staleness);
         for slot in update.untrack {
             self.forget(slot);
         }
@@ -209,7 +210,8 @@ impl<S: Source + 'static> Lane<S> {
         if self.list_rate.ready_at() > now || self.calls.len() >= self.settings.limits.concurrency {
             return Err(Some(self.list_rate.ready_at()));
         }
-        let call = self.listings.next(now, self.wall())?;
+        let pressure = self.schedule.pressure(now, self.get_rate.current());
+        let call = self.listings.next(now, self.wall(), pressure)?;
         self.list_rate.take(now);
         let listing::Call { by, since, next_token, .. } = call.clone();
         self.call(Call::List(call), move |source| async move {
@@ -300,8 +302,8 @@ impl<S: Source + 'static> Lane<S> {
         }
         let observed = if self.shared.once { Observed::Final } else { observed(outcome, wall) };
         self.schedule.polled(slot, observed, phase(slot), now);
-        if self.listings.covers(slot) {
-            self.schedule.sighted(slot, observed, now);
+        if let Some(within) = self.listings.covers(slot, now) {
+            self.schedule.sighted(slot, observed, within, now);
         }
     }
 
@@ -311,13 +313,15 @@ impl<S: Source + 'static> Lane<S> {
             self.found.ended(slot, snapshot.ended_at().unwrap_or(wall));
         }
         let kind = match snapshot.status {
-            Status::Created | Status::InProgress => Some((Kind::Open, self.schedule.interval(slot))),
-            Status::TimedOut if !snapshot.is_terminal() => Some((Kind::TimedOut, self.schedule.slow_interval(slot))),
+            Status::Created | Status::InProgress => Some(Kind::Open),
+            Status::TimedOut if !snapshot.is_terminal() => Some(Kind::TimedOut),
             _ => None,
         };
-        match (&snapshot.command, snapshot.created, kind.filter(|_| !self.shared.once)) {
-            (Some(command), Some(created), Some((kind, Some(interval)))) => {
-                self.listings.watch(slot, command, created, kind, interval);
+        let listed = snapshot.command.clone().zip(snapshot.created).zip(kind.filter(|_| !self.shared.once));
+        match (listed, self.schedule.interval(slot)) {
+            (Some(((command, created), kind)), Some(interval)) => {
+                let watched = Watched { command, created, deadline: snapshot.deadline(), kind };
+                self.listings.watch(slot, watched, interval);
             }
             _ => self.listings.closed(slot),
         }
@@ -383,6 +387,6 @@ pub(super) fn observed(outcome: &Result<Snapshot, Failure>, now: Timestamp) -> O
 }
 
 /// A fraction of the interval that spreads neighbours evenly: multiples of the golden ratio.
-fn phase(slot: Slot) -> f64 {
+pub(super) fn phase(slot: Slot) -> f64 {
     (f64::from(slot.index()) * 0.618_033_988_749_895).fract()
 }

@@ -17,7 +17,7 @@ use crate::execution::{
 use crate::plan::{Plan, Wanted};
 use crate::poller::{Poller, PollerError, Progress};
 use crate::shard::Shard;
-use crate::source::{ListBy, Page, Source, Summary};
+use crate::source::{ListBy, Page, Since, Source, Summary};
 use crate::store::{State, Store};
 use crate::telemetry::{Build, Telemetry};
 use crate::text::Format;
@@ -119,7 +119,7 @@ impl Source for Fake {
         }
     }
 
-    async fn list_executions(&self, _: &ListBy, _: Timestamp, _: Option<&str>) -> Result<Page<Summary>, Failure> {
+    async fn list_executions(&self, _: &ListBy, _: Since, _: Option<&str>) -> Result<Page<Summary>, Failure> {
         unreachable!("polling lists nothing")
     }
 
