@@ -83,21 +83,25 @@ fn events(life: &Life) -> impl Iterator<Item = (i64, Event)> {
 /// has not been seen at the end is missed, unless it has just happened.
 pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, until: i64) -> Verdict {
     let began = service.now();
-    let mut coming: Vec<(i64, Event, Slot)> = Vec::new();
-    for life in service.lives().iter().filter(|life| life.key.target.account_id() == account) {
-        let slot = store.find(&life.key).expect("it is tracked");
-        coming.extend(events(life).filter(|(at, _)| *at < until).map(|(at, event)| (at.max(began), event, slot)));
+    let mut coming: Vec<(i64, Event, usize)> = Vec::new();
+    let lives = service.lives();
+    for (index, life) in lives.iter().enumerate().filter(|(_, life)| life.key.target.account_id() == account) {
+        coming.extend(events(life).filter(|(at, _)| *at < until).map(|(at, event)| (at.max(began), event, index)));
     }
     coming.sort_by_key(|(at, ..)| std::cmp::Reverse(*at));
-    let mut pending: Vec<(i64, Event, Slot)> = Vec::new();
+    // An execution that is to be discovered has no slot yet.
+    let mut slots: Vec<Option<Slot>> = vec![None; lives.len()];
+    let mut pending: Vec<(i64, Event, usize)> = Vec::new();
     let mut verdict = Verdict::default();
     while service.now() < until {
         let now = service.now();
         while coming.last().is_some_and(|(at, ..)| *at <= now) {
             pending.extend(coming.pop());
         }
-        pending.retain(|(at, event, slot)| {
-            let shown = store.snapshot(*slot).is_some_and(|snapshot| event.is_shown(&snapshot));
+        pending.retain(|(at, event, index)| {
+            slots[*index] = slots[*index].or_else(|| store.find(&lives[*index].key));
+            let snapshot = slots[*index].and_then(|slot| store.snapshot(slot));
+            let shown = snapshot.is_some_and(|snapshot| event.is_shown(&snapshot));
             if shown {
                 verdict.of(*event).seen.push(now - at);
             }

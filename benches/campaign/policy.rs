@@ -1,9 +1,10 @@
 //! Who asks: the exporter's own poller, or plain round robin for comparison.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_iot_command_exporter::config::{Limits, Poll};
+use aws_iot_command_exporter::config::{DiscoverBy, Discovery, Limits, Poll};
 use aws_iot_command_exporter::plan::{Plan, Wanted};
 use aws_iot_command_exporter::poller::Poller;
 use aws_iot_command_exporter::shard::Shard;
@@ -17,20 +18,32 @@ use tokio_util::sync::CancellationToken;
 use super::fleet::wall;
 use super::service::Service;
 
-/// The real poller over every execution of the service, until `shutdown`.
-pub(crate) fn exporter(service: &Arc<Service>, store: &Arc<Store>, limits: &Limits, shutdown: &CancellationToken) {
+/// The real poller over every execution of the service, until `shutdown`: those that it is told of, or those that it
+/// discovers by their command.
+pub(crate) fn exporter(
+    service: &Arc<Service>,
+    store: &Arc<Store>,
+    limits: &Limits,
+    discovers: bool,
+    shutdown: &CancellationToken,
+) {
     let poll = Poll::default();
-    let executions = service.lives().iter().map(|life| Wanted {
-        key: life.key.clone(),
+    let lives = service.lives();
+    let told = lives.iter().filter(|_| !discovers);
+    let executions = told.map(|life| Wanted { key: life.key.clone(), interval: poll.interval, labels: Box::default() });
+    let commands: BTreeSet<_> = lives.iter().filter(|_| discovers).map(|life| &life.command).collect();
+    let discoveries = commands.into_iter().map(|command| Discovery {
+        by: DiscoverBy::Command(command.clone()),
         interval: poll.interval,
-        labels: Box::default(),
+        lookback: Duration::from_secs(3600),
+        retain: Duration::from_secs(24 * 3600),
     });
     let plan = Plan {
         executions: executions.collect(),
+        discoveries: discoveries.collect(),
         poll,
         limits: limits.clone(),
         label_names: Vec::new(),
-        discoveries: Vec::new(),
         shard: Shard::WHOLE,
         dropped: 0,
     };
@@ -39,7 +52,6 @@ pub(crate) fn exporter(service: &Arc<Service>, store: &Arc<Store>, limits: &Limi
     let now = move || wall(clock.now());
     let (mut poller, _) =
         Poller::with_wall_clock(Arc::clone(service), Arc::clone(store), telemetry, false, Arc::new(now));
-    // Applied here, so that every execution is in the store when the judge looks them up.
     poller.apply(plan);
     let (_, plans) = mpsc::channel(1);
     tokio::spawn(poller.run(plans, shutdown.clone()));

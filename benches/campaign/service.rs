@@ -24,6 +24,8 @@ pub(crate) struct Manners {
     pub(crate) list_denied: bool,
     /// Another client takes half of the quota.
     pub(crate) neighbour: bool,
+    /// Listings show what was true so many milliseconds ago.
+    pub(crate) lag: i64,
 }
 
 /// What is asked.
@@ -226,7 +228,7 @@ impl Source for Service {
             sleep(way).await;
             return Err(Failure::new(FailureReason::AccessDenied, "AccessDeniedException"));
         }
-        let page = self.page(by, since, next_token, self.now());
+        let page = self.page(by, since, next_token, self.now() - self.manners.lag);
         sleep(way).await;
         Ok(page)
     }
