@@ -130,6 +130,8 @@ struct Entry {
     /// Polls answered by 404 in a row.
     missed: u32,
     polled: bool,
+    /// Whether a poll has ever shown it: only that tells the timeout.
+    shown: bool,
     calling: bool,
     steps: Steps,
 }
@@ -180,8 +182,15 @@ impl Schedule {
             entry.interval = interval;
             return;
         }
-        let entry =
-            Entry { interval, deadline: None, missed: 0, polled: false, calling: false, steps: Steps::default() };
+        let entry = Entry {
+            interval,
+            deadline: None,
+            missed: 0,
+            polled: false,
+            shown: false,
+            calling: false,
+            steps: Steps::default(),
+        };
         self.entries.insert(slot, entry);
         self.unasked += 1;
         self.plan(slot, Steps::at(now, Urgency::New));
@@ -281,23 +290,26 @@ impl Schedule {
         let pause = if entry.polled { entry.interval } else { entry.interval.mul_f64(phase.clamp(0.1, 1.0)) };
         self.unasked -= usize::from(!entry.polled);
         entry.polled = true;
+        entry.shown |= !matches!(observed, Observed::Failed | Observed::NotFound);
         entry.calling = false;
         self.observed(slot, observed, pause, now);
     }
 
-    /// A listing has seen it. If it was never asked for, the timeout is still to be asked: of an open one, which may
+    /// A listing has seen it. If no poll has shown it yet, the timeout is still to be asked: of an open one, which may
     /// run into its deadline, sooner than of one that has ended. Otherwise the next poll is only a safety net, for when
     /// the listings fail to see it again `within` this time.
     pub fn sighted(&mut self, slot: Slot, observed: Observed, within: Duration, now: Duration) {
         let Some(entry) = self.entries.get(&slot).filter(|entry| !entry.calling) else { return };
         let waits_as = entry.steps.planned.map(|(urgency, _)| urgency);
-        match (entry.polled, waits_as, observed) {
-            (true, ..) => self.observed(slot, observed, within, now),
-            (false, Some(Urgency::New), Observed::Open { .. }) => self.plan(slot, Steps::at(now, Urgency::Detail)),
-            (false, Some(Urgency::New | Urgency::Detail), Observed::Final) => {
+        match (entry.shown, observed) {
+            (true, _) => self.observed(slot, observed, within, now),
+            (false, Observed::Open { .. }) if waits_as != Some(Urgency::Detail) => {
+                self.plan(slot, Steps::at(now, Urgency::Detail));
+            }
+            (false, Observed::Final) if waits_as != Some(Urgency::Record) => {
                 self.plan(slot, Steps::at(now, Urgency::Record));
             }
-            (false, ..) => {}
+            (false, _) => {}
         }
     }
 

@@ -36,6 +36,9 @@ const SWEEP_GRACE_MILLIS: i64 = 1_000;
 /// A sweep that has had nothing to ask for so long is over.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a listing covers is asked for alone only after so many intervals: a pass may take its time.
+const SAFETY_NET: u32 = 4;
+
 /// After so many failures in a row the executions are asked for one by one.
 const FAILURES: u32 = 2;
 
@@ -114,7 +117,7 @@ impl Job {
         }
         let stale = max_staleness.mul_f64(0.9).max(group.interval());
         Some(match kind {
-            Kind::Open => (self.whole_period(now, max_staleness) * 2).max(group.interval() * 2).min(stale),
+            Kind::Open => (self.whole_period(now, max_staleness) * 2).max(group.interval() * SAFETY_NET).min(stale),
             Kind::TimedOut => stale,
         })
     }

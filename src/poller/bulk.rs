@@ -94,10 +94,7 @@ impl<S: Source + 'static> Lane<S> {
     fn sighted(&mut self, call: &Call, summary: &Summary) -> bool {
         match self.shared.store.find(&summary.key) {
             Some(slot) => self.refresh(slot, summary),
-            None => {
-                self.discover(call, summary);
-                false
-            }
+            None => self.discover(call, summary).is_some_and(|slot| self.refresh(slot, summary)),
         }
     }
 
@@ -136,21 +133,22 @@ impl<S: Source + 'static> Lane<S> {
         moved
     }
 
-    /// Begins to track an execution that nobody has configured.
-    fn discover(&mut self, call: &Call, summary: &Summary) {
-        let Some(retain) = self.discovery.retain(&call.by) else { return };
+    /// Begins to track an execution that nobody has configured, unless it is not wanted.
+    fn discover(&mut self, call: &Call, summary: &Summary) -> Option<Slot> {
+        let retain = self.discovery.retain(&call.by)?;
         let (now, wall) = (self.now(), self.wall());
         let known_before = call.finds.is_none_or(|finds| summary.created.is_none_or(|created| created < finds));
         let over = summary.completed.is_some_and(|ended| leaves(ended, retain) <= wall);
         if known_before || over || !self.settings.shard.holds(&summary.key) {
-            return;
+            return None;
         }
         if self.shared.store.len() >= self.settings.limits.executions {
             self.shared.telemetry.executions_dropped(DropCause::Limit, 1);
-            return;
+            return None;
         }
         let slot = self.shared.store.track(&summary.key, &[]);
         self.found.add(slot, retain);
         self.schedule.track(slot, self.settings.poll.interval, now);
+        Some(slot)
     }
 }

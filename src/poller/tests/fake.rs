@@ -57,6 +57,18 @@ pub(super) struct Asked {
 
 type Script = Box<dyn FnMut(&Asked) -> Act + Send>;
 
+/// A page of a listing that is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Listed {
+    /// Since the start of the test.
+    pub(super) at: Duration,
+    pub(super) by: ListBy,
+    pub(super) since: Since,
+    pub(super) next_token: Option<String>,
+}
+
+type ListScript = Box<dyn FnMut(&Listed) -> Result<Page<Summary>, Failure> + Send>;
+
 pub(super) struct Fake {
     start: Instant,
     state: Mutex<Calls>,
@@ -64,7 +76,9 @@ pub(super) struct Fake {
 
 struct Calls {
     script: Script,
+    list_script: ListScript,
     asked: Vec<Asked>,
+    listed: Vec<Listed>,
     count: HashMap<ExecutionKey, usize>,
     in_flight: HashMap<Scope, usize>,
     most_in_flight: HashMap<Scope, usize>,
@@ -81,8 +95,15 @@ impl Drop for UnderWay<'_> {
 
 impl Fake {
     fn new(script: Script) -> Self {
-        let (asked, count, in_flight) = (Vec::new(), HashMap::new(), HashMap::new());
-        let state = Calls { script, asked, count, in_flight, most_in_flight: HashMap::new() };
+        let state = Calls {
+            script,
+            list_script: Box::new(|_| unreachable!("executions without a command are not listed")),
+            asked: Vec::new(),
+            listed: Vec::new(),
+            count: HashMap::new(),
+            in_flight: HashMap::new(),
+            most_in_flight: HashMap::new(),
+        };
         Self { start: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -119,8 +140,17 @@ impl Source for Fake {
         }
     }
 
-    async fn list_executions(&self, _: &ListBy, _: Since, _: Option<&str>) -> Result<Page<Summary>, Failure> {
-        unreachable!("polling lists nothing")
+    async fn list_executions(
+        &self,
+        by: &ListBy,
+        since: Since,
+        next_token: Option<&str>,
+    ) -> Result<Page<Summary>, Failure> {
+        let mut calls = self.lock();
+        let next_token = next_token.map(str::to_owned);
+        let listed = Listed { at: self.start.elapsed(), by: by.clone(), since, next_token };
+        calls.listed.push(listed.clone());
+        (calls.list_script)(&listed)
     }
 
     async fn list_commands(&self, _: &Scope, _: Option<&str>) -> Result<Page<CommandArn>, Failure> {
@@ -208,6 +238,15 @@ impl Bench {
 
     pub(super) fn asked(&self) -> Vec<Asked> {
         self.fake.lock().asked.clone()
+    }
+
+    /// What listings show from now on.
+    pub(super) fn list(&self, script: impl FnMut(&Listed) -> Result<Page<Summary>, Failure> + Send + 'static) {
+        self.fake.lock().list_script = Box::new(script);
+    }
+
+    pub(super) fn listed(&self) -> Vec<Listed> {
+        self.fake.lock().listed.clone()
     }
 
     /// When this execution was asked for, in seconds.

@@ -1,6 +1,7 @@
 //! The poller in front of a fake, on a paused clock: what is asked when, and what is kept of the answers.
 
 mod fake;
+mod listings;
 mod simulation;
 
 use std::collections::HashSet;

@@ -28,10 +28,10 @@ const QUIET_SLACK: f64 = 15.0;
 
 /// Numbers that repeat themselves (SplitMix64).
 #[derive(Clone)]
-struct Dice(u64);
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn throw(&mut self) -> u64 {
+    pub(super) fn throw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -39,33 +39,33 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.throw() % end
     }
 
-    fn chance(&mut self, percent: u64) -> bool {
+    pub(super) fn chance(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    fn between(&mut self, from: i64, to: i64) -> i64 {
+    pub(super) fn between(&mut self, from: i64, to: i64) -> i64 {
         from + self.below((to - from).unsigned_abs()) as i64
     }
 }
 
 /// All that ever happens to an execution, in milliseconds since the start of the test.
 #[derive(Clone, Debug)]
-struct Life {
-    born: i64,
+pub(super) struct Life {
+    pub(super) born: i64,
     timeout_seconds: i64,
     started: i64,
     /// The device's own report, in time or late; `None` if it stays silent.
-    report: Option<(i64, Status)>,
+    pub(super) report: Option<(i64, Status)>,
     /// The service forgets it.
-    gone: i64,
+    pub(super) gone: i64,
 }
 
 impl Life {
-    fn new(dice: &mut Dice) -> Self {
+    pub(super) fn new(dice: &mut Dice) -> Self {
         let born = if dice.chance(80) { dice.between(-7_200_000, 0) } else { dice.between(0, 3_000_000) };
         let timeout_seconds = [10, 60, 600, 1800, 7200][dice.below(5) as usize];
         let started = born + dice.between(0, timeout_seconds * 500);
@@ -76,7 +76,7 @@ impl Life {
     }
 
     /// What the service says at this moment; `None` is a 404.
-    fn at(&self, now: i64) -> Option<Snapshot> {
+    pub(super) fn at(&self, now: i64) -> Option<Snapshot> {
         if now < self.born || now >= self.gone {
             return None;
         }
