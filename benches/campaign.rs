@@ -208,9 +208,12 @@ fn faults(report: &Report, short: bool) -> Vec<String> {
         (verdict.ends.missed + verdict.timed_out.missed == 0 || !ours, "ends that were never seen"),
         ((get.throttled + list.throttled) as f64 <= 0.01 * calls, "more than 1 % of the calls throttled"),
         (!(fresh || goal) || !one || verdict.ends.percentile(0.99) <= 30.0 + lag, "ends are seen too late"),
-        (!(fresh || goal) || verdict.timed_out.percentile(0.99) <= 5.0, "time-outs of the service are seen too late"),
-        (!goal || ratio <= 1.25, "more than 1.25 times the least number of calls"),
-        (campaign.name != "one command" || short || ratio <= 1.2, "more than 1.2 times the least number of calls"),
+        (
+            // A sweep that lags behind the deadlines shows none of them.
+            !(fresh || goal) || lag > 0.0 || verdict.timed_out.percentile(0.99) <= 5.0,
+            "time-outs of the service are seen too late",
+        ),
+        (!goal || ratio <= 1.2, "more than 1.2 times the least number of calls"),
     ];
     let failed = checks.into_iter().filter(|(holds, _)| !holds);
     failed.map(|(_, what)| format!("{}: {what}", campaign.name)).collect()

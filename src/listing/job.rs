@@ -36,8 +36,8 @@ const SWEEP_GRACE_MILLIS: i64 = 1_000;
 /// A sweep that has had nothing to ask for so long is over.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// What a listing covers is asked for alone only after so many intervals: a pass may take its time.
-const SAFETY_NET: u32 = 4;
+/// Whole passes are never further apart than so many intervals.
+const RAREST: u32 = 10;
 
 /// After so many failures in a row the executions are asked for one by one.
 const FAILURES: u32 = 2;
@@ -109,17 +109,15 @@ impl Job {
         self.timed_out.decide(self.pages, behind, |pages| pages as f64);
     }
 
-    /// Within which time listings show an execution of this kind again; `None` if they do not.
-    pub(super) fn covers(&self, kind: Kind, now: Duration, max_staleness: Duration) -> Option<Duration> {
+    /// Within which time listings show an execution of this kind again, however rare its passes become and though one
+    /// of them fails; `None` if they do not.
+    pub(super) fn covers(&self, kind: Kind, max_staleness: Duration) -> Option<Duration> {
         let group = self.group(kind);
-        if !group.is_worthwhile() || self.failures >= FAILURES {
-            return None;
-        }
-        let stale = max_staleness.mul_f64(0.9).max(group.interval());
-        Some(match kind {
-            Kind::Open => (self.whole_period(now, max_staleness) * 2).max(group.interval() * SAFETY_NET).min(stale),
-            Kind::TimedOut => stale,
-        })
+        let rarest = match kind {
+            Kind::Open => longest(max_staleness, group.interval()).mul_f64(1.8),
+            Kind::TimedOut => max_staleness.mul_f64(0.9).max(group.interval()),
+        };
+        (group.is_worthwhile() && self.failures < FAILURES).then_some(rarest)
     }
 
     /// A command that many unasked executions may belong to is listed once, to see.
@@ -339,7 +337,7 @@ pub(super) struct Moment {
 
 /// However little a whole pass shows, open executions are seen this often.
 fn longest(max_staleness: Duration, interval: Duration) -> Duration {
-    (max_staleness / 2).max(interval)
+    (interval * RAREST).min(max_staleness / 2).max(interval)
 }
 
 fn millis(duration: Duration) -> i64 {

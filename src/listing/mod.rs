@@ -194,7 +194,7 @@ impl Listings {
     /// `None` if they do not.
     pub fn covers(&self, slot: Slot, now: Duration) -> Option<Duration> {
         let watched = self.members.get(&slot).filter(|_| self.refused_until <= now)?;
-        self.jobs.get(&ListBy::Command(watched.command.clone()))?.covers(watched.kind, now, self.max_staleness)
+        self.jobs.get(&ListBy::Command(watched.command.clone()))?.covers(watched.kind, self.max_staleness)
     }
 
     /// The next call to make, or when there will be one. A job that is returned waits for [`Listings::answered`].

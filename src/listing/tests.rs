@@ -94,7 +94,7 @@ fn a_command_is_listed_once_that_takes_fewer_calls() {
     let second = bench.next(1.0).expect("the next page");
     assert_eq!(second.next_token.as_deref(), Some("+/="));
     bench.answer(&second, Answer::Page(None, NOTHING), 2.0);
-    assert_eq!(bench.covers(0, 2.0), Some(120.0), "four intervals");
+    assert_eq!(bench.covers(0, 2.0), Some(540.0), "nine tenths of max_staleness");
     let next = bench.pass(24.0, Task::Started, 2, NOTHING);
     assert_eq!(next.since, Since::Started(created(0)), "four fifths of an interval later, from the oldest open one on");
     let ends = bench.pass(48.0, Task::Ends, 1, NOTHING);
@@ -109,7 +109,7 @@ fn a_command_of_one_page_is_listed_whole() {
     assert_eq!(bench.next(1.0), Err(Some(24.0)));
     let again = bench.pass(24.0, Task::Started, 1, NOTHING);
     assert_eq!(again.since, Since::Started(created(0)), "from the oldest open one on");
-    assert_eq!(bench.covers(0, 24.0), Some(120.0));
+    assert_eq!(bench.covers(0, 24.0), Some(540.0));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn whole_passes_are_as_rare_as_the_ended_are_many() {
     assert_eq!(bench.next(145.0), Err(Some(168.0)), "it has shown the ends, too");
     bench.close(20..200);
     bench.pass(168.0, Task::Ends, 1, NOTHING);
-    assert_eq!(bench.covers(0, 168.0), Some(540.0), "never rarer than half of max_staleness");
+    assert_eq!(bench.covers(0, 168.0), Some(540.0));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn where_the_service_does_not_list_ends_whole_passes_do() {
     assert_eq!(bench.answer(&ends, Answer::Invalid, 48.5), []);
     bench.pass(49.0, Task::Started, 10, NOTHING);
     assert_eq!(bench.next(50.0), Err(Some(73.0)), "once an interval");
-    assert_eq!(bench.covers(0, 50.0), Some(120.0));
+    assert_eq!(bench.covers(0, 50.0), Some(540.0));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn few_are_listed_where_single_calls_are_behind() {
         bench.answer(call, Answer::Page(None, NOTHING), 0.5);
     }
     assert_eq!(bench.pass(24.5, Task::Started, 1, NOTHING).by, by("update"), "two and more share a page");
-    assert_eq!((bench.covers(0, 25.0), bench.covers(10, 25.0)), (None, Some(120.0)));
+    assert_eq!((bench.covers(0, 25.0), bench.covers(10, 25.0)), (None, Some(540.0)));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_refusal_speaks_for_all_where_nothing_was_ever_allowed() {
     let other = bench.next(602.0).expect("a call");
     assert_eq!(bench.answer(&other, Answer::Refused, 602.5).len(), 50);
     assert_eq!(bench.next(603.0), Err(Some(625.0)), "one command may be allowed and another not");
-    assert_eq!([0, 50].map(|index| bench.covers(index, 603.0)), [Some(120.0), None]);
+    assert_eq!([0, 50].map(|index| bench.covers(index, 603.0)), [Some(540.0), None]);
 }
 
 #[test]
