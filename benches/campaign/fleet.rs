@@ -10,12 +10,27 @@ pub(crate) const WALL: i64 = 1_700_000_025_000;
 /// The time-out of every execution.
 pub(crate) const TIMEOUT_SECONDS: i64 = 3600;
 
-/// All start within this time.
-const START_MILLIS: f64 = 60_000.0;
-
-/// Of the devices that answer, half have done so after this time; the logarithm of the time has this deviation.
-const MEDIAN_MILLIS: f64 = 60_000.0;
+/// Of the time that devices take to answer, the logarithm has this deviation.
 const DEVIATION: f64 = 1.5;
+
+/// How fast a campaign goes. Times are milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tempo {
+    /// All start within this time.
+    pub(crate) start: f64,
+    /// Of the devices that answer, half have done so after this time.
+    pub(crate) median: f64,
+    /// The time-out of every execution.
+    pub(crate) timeout: i64,
+    /// How long after the deadline a device reports that is late: at least, and at most so much more.
+    pub(crate) late: (i64, f64),
+}
+
+impl Tempo {
+    /// That of the campaigns in virtual time.
+    pub(crate) const FULL: Self =
+        Self { start: 60_000.0, median: 60_000.0, timeout: TIMEOUT_SECONDS * 1000, late: (60_000, 1_740_000.0) };
+}
 
 /// One execution. Times are milliseconds since the campaign's beginning.
 #[derive(Clone, Debug)]
@@ -87,6 +102,11 @@ pub(crate) fn wall(millis: i64) -> Timestamp {
 
 /// `commands` × `each` executions in one account.
 pub(crate) fn fleet(account: &str, commands: usize, each: usize, seed: u64) -> Vec<Life> {
+    fleet_at(&Tempo::FULL, account, commands, each, seed)
+}
+
+/// [`fleet`] at another tempo.
+pub(crate) fn fleet_at(tempo: &Tempo, account: &str, commands: usize, each: usize, seed: u64) -> Vec<Life> {
     let mut dice = Dice(seed);
     let mut lives = Vec::with_capacity(commands * each);
     for command in 0..commands {
@@ -99,19 +119,19 @@ pub(crate) fn fleet(account: &str, commands: usize, each: usize, seed: u64) -> V
                 target: TargetArn::parse(&target).expect("well-formed"),
                 id: ExecutionId::parse(&format!("execution-{number}")).expect("well-formed"),
             };
-            lives.push(life(key, command.clone(), &mut dice));
+            lives.push(life(tempo, key, command.clone(), &mut dice));
         }
     }
     lives
 }
 
-fn life(key: ExecutionKey, command: CommandArn, dice: &mut Dice) -> Life {
-    let created = (dice.unit() * START_MILLIS) as i64;
-    let deadline = created + TIMEOUT_SECONDS * 1000;
-    let takes = 1_000 + (MEDIAN_MILLIS * (DEVIATION * dice.normal()).exp()) as i64;
+fn life(tempo: &Tempo, key: ExecutionKey, command: CommandArn, dice: &mut Dice) -> Life {
+    let created = (dice.unit() * tempo.start) as i64;
+    let deadline = created + tempo.timeout;
+    let takes = 1_000 + (tempo.median * (DEVIATION * dice.normal()).exp()) as i64;
     let silent = dice.unit() < 0.08;
-    // A twentieth of the silent ones report after all, up to half an hour too late.
-    let late = (dice.unit() < 0.05).then(|| deadline + 60_000 + (dice.unit() * 1_740_000.0) as i64);
+    // A twentieth of the silent ones report after all, too late.
+    let late = (dice.unit() < 0.05).then(|| deadline + tempo.late.0 + (dice.unit() * tempo.late.1) as i64);
     let end = if silent { late } else { Some(created + takes) };
     let status = match dice.unit() {
         ..0.05 => Status::Failed,

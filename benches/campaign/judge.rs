@@ -10,8 +10,21 @@ use tokio::time::sleep;
 use super::fleet::Life;
 use super::service::Service;
 
-/// How often the store is looked at: delays are overstated by up to so much.
-const LOOK: Duration = Duration::from_millis(500);
+/// How closely the store is watched.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Care {
+    /// How often it is looked at: delays are overstated by up to so much.
+    pub(crate) look: Duration,
+    /// Milliseconds after which an event that is not seen is missed.
+    pub(crate) patience: i64,
+    /// The same for a late report, which is looked for seldom.
+    pub(crate) patience_late: i64,
+}
+
+impl Care {
+    /// In virtual time. A late report is looked for once in five minutes.
+    pub(crate) const FULL: Self = Self { look: Duration::from_millis(500), patience: 60_000, patience_late: 330_000 };
+}
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +95,20 @@ fn events(life: &Life) -> impl Iterator<Item = (i64, Event)> {
 /// Watches the executions of `account` from now on until `until`. What has happened before counts from now on; what
 /// has not been seen at the end is missed, unless it has just happened.
 pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, until: i64) -> Verdict {
-    let began = service.now();
+    watch_lives(service.lives(), || service.now(), store, account, Care::FULL, until).await
+}
+
+/// [`watch`], of these executions, at the times that `now` tells.
+pub(crate) async fn watch_lives(
+    lives: &[Life],
+    now: impl Fn() -> i64,
+    store: &Store,
+    account: &str,
+    care: Care,
+    until: i64,
+) -> Verdict {
+    let began = now();
     let mut coming: Vec<(i64, Event, usize)> = Vec::new();
-    let lives = service.lives();
     for (index, life) in lives.iter().enumerate().filter(|(_, life)| life.key.target.account_id() == account) {
         coming.extend(events(life).filter(|(at, _)| *at < until).map(|(at, event)| (at.max(began), event, index)));
     }
@@ -93,8 +117,8 @@ pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, 
     let mut slots: Vec<Option<Slot>> = vec![None; lives.len()];
     let mut pending: Vec<(i64, Event, usize)> = Vec::new();
     let mut verdict = Verdict::default();
-    while service.now() < until {
-        let now = service.now();
+    while now() < until {
+        let now = now();
         while coming.last().is_some_and(|(at, ..)| *at <= now) {
             pending.extend(coming.pop());
         }
@@ -107,11 +131,10 @@ pub(crate) async fn watch(service: &Service, store: &Arc<Store>, account: &str, 
             }
             !shown
         });
-        sleep(LOOK).await;
+        sleep(care.look).await;
     }
     for (at, event, _) in pending {
-        // A late report is looked for once in five minutes.
-        let patience = if event == Event::Late { 330_000 } else { 60_000 };
+        let patience = if event == Event::Late { care.patience_late } else { care.patience };
         verdict.of(event).missed += usize::from(until - at > patience);
     }
     for event in [Event::PickedUp, Event::End, Event::TimedOut, Event::Late] {

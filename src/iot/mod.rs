@@ -148,18 +148,16 @@ impl Iot {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn client(&self, scope: &Scope) -> (Client, Keeper) {
+    /// The client of an account and Region with its credentials, and how long a call may take.
+    fn client(&self, scope: &Scope) -> (Client, Keeper, Duration) {
         let mut state = self.lock();
-        if let Some(known) = state.clients.get(scope) {
-            return known.clone();
+        if let Some((client, keeper)) = state.clients.get(scope) {
+            return (client.clone(), keeper.clone(), state.timeout);
         }
         let keeper = self.keeper(&state, &scope.account_id);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(state.timeout)
-            .read_timeout(state.timeout)
-            .operation_attempt_timeout(state.timeout)
-            .operation_timeout(state.timeout)
-            .build();
+        // Only what `ask` does not bound: a connection that is under way for a call which has found another. Each of the
+        // SDK's timeouts is a boxed timer in every call.
+        let timeouts = TimeoutConfig::builder().connect_timeout(state.timeout).build();
         let config = aws_sdk_iot::config::Builder::from(&self.base)
             .region(Region::new(scope.region.to_string()))
             .credentials_provider(keeper.clone())
@@ -168,9 +166,9 @@ impl Iot {
             .timeout_config(timeouts)
             .interceptor(answer::CapBody)
             .build();
-        let client = (Client::from_conf(config), keeper);
-        state.clients.insert(scope.clone(), client.clone());
-        client
+        let client = Client::from_conf(config);
+        state.clients.insert(scope.clone(), (client.clone(), keeper.clone()));
+        (client, keeper, state.timeout)
     }
 
     /// Runs one call with the credentials that are there now, and has them renewed where the service refuses them.
@@ -180,14 +178,15 @@ impl Iot {
         Fut: Future<Output = Result<T, aws_sdk_iot::error::SdkError<E>>>,
         E: aws_sdk_iot::error::ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let (client, keeper) = self.client(scope);
-        let deadline = Instant::now() + self.lock().timeout;
+        let (client, keeper, timeout) = self.client(scope);
+        let deadline = Instant::now() + timeout;
         match timeout_at(deadline, keeper.current()).await {
             Ok(Ok(_)) => {}
             Ok(Err(why)) => return Err(Failure::new(FailureReason::Credentials, why.to_string())),
             Err(_) => return Err(Failure::new(FailureReason::Credentials, "still loading")),
         }
-        let failure = match timeout_at(deadline, call(client)).await {
+        // On the heap, since the SDK's future has several kilobytes, which every layer around it would copy.
+        let failure = match timeout_at(deadline, Box::pin(call(client))).await {
             Ok(Ok(output)) => return Ok(output),
             Ok(Err(error)) => failure::classify(&error),
             Err(_) => Failure::new(FailureReason::Timeout, "no whole answer in time"),

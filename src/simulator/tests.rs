@@ -7,7 +7,7 @@ use aws_sdk_iot::Client;
 use aws_sdk_iot::config::retry::RetryConfig;
 use aws_sdk_iot::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_iot::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_iot::types::{CommandExecutionSummary, TimeFilter};
+use aws_sdk_iot::types::{CommandExecutionSummary, SortOrder, TimeFilter};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -219,6 +219,40 @@ async fn a_listing_lags_behind_and_knows_no_service_time_outs_by_completion() {
     control.set_listing(Listing::default());
     assert_eq!(list("startedTimeFilter").await[0]["status"], "TIMED_OUT");
     assert_eq!(list("completedTimeFilter").await, json!([]));
+}
+
+#[tokio::test]
+async fn ends_are_listed_in_their_order_and_one_between_two_pages_comes_last() {
+    let running = start(unlimited(0)).await;
+    let control = &running.control;
+    // In the middle of a minute, since filters have whole ones.
+    control.freeze_at(Timestamp::from_millis(1_732_098_630_000));
+    let began = control.now();
+    // The later it is created, the sooner it ends; the last is in the minute before the filter.
+    for (number, after) in [(0, 200_000), (1, 150_000), (2, 120_000), (3, 90_000), (4, 20_000)] {
+        let created = Timestamp::from_millis(began.millis() + number);
+        let mut execution = Execution::new(TARGET, &format!("e-{number}"), COMMAND, created, 600);
+        execution.reports = vec![Report::new(after - number, Status::Succeeded)];
+        control.add(execution);
+    }
+    control.add(Execution::new(TARGET, "silent", COMMAND, began, 60));
+    control.add(Execution::new(TARGET, "open", COMMAND, began, 600));
+    control.advance_millis(160_000);
+    let client = running.client("eu-central-1");
+    let page = async |token: Option<String>| {
+        let filter = TimeFilter::builder().after("2024-11-20T10:31").build();
+        let list = client.list_command_executions().command_arn(COMMAND).completed_time_filter(filter);
+        let page = list.sort_order(SortOrder::Ascending).max_results(2).set_next_token(token).send().await;
+        let page = page.expect("a page");
+        let ids = page.command_executions().iter().filter_map(|item| item.execution_id().map(str::to_owned));
+        (ids.collect::<Vec<_>>(), page.next_token)
+    };
+    let (ids, token) = page(None).await;
+    assert_eq!(ids, ["e-3", "e-2"]);
+    control.advance_millis(60_000);
+    assert_eq!(control.record(TARGET, "silent").expect("there")["status"], "TIMED_OUT");
+    let (ids, token) = page(Some(token.expect("another page"))).await;
+    assert_eq!((ids, token), (vec!["e-1".to_owned(), "e-0".to_owned()], None));
 }
 
 #[tokio::test]
