@@ -1,7 +1,10 @@
 //! A Prometheus exporter for AWS IoT Device Management command executions.
 //!
 //! One line of data:
-//! `exporter.yaml → Config → schedule → poller → iot → Snapshot | Failure → store → exposition → server`.
+//! `exporter.yaml → Config → schedule, listing → poller → iot → Snapshot | Failure → store → exposition → server`.
+//!
+//! Deliberately absent: calls of AWS within a scrape, retries other than the next poll, a default registry or any other
+//! static, error texts as labels, a database, and leader election.
 
 // Floor 1: nouns that need nobody.
 pub mod clock;

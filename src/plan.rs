@@ -1,7 +1,9 @@
 //! What is to be polled, and how fast: a configuration, reduced to what the poller needs.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use hashbrown::HashSet;
 
 use crate::config::{Config, ConfiguredExecution, DiscoverBy, Discovery, Limits, Poll};
 use crate::execution::{ExecutionKey, Scope};

@@ -13,7 +13,6 @@ use aws_iot_command_exporter::plan::Plan;
 use aws_iot_command_exporter::poller::Poller;
 use aws_iot_command_exporter::shard::Shard;
 use aws_iot_command_exporter::simulator::{Entry, Execution, Fleet, Operation, Options, Report as Answer, Simulator};
-use aws_iot_command_exporter::source::Source as _;
 use aws_iot_command_exporter::store::Store;
 use aws_iot_command_exporter::telemetry::{Build, Telemetry};
 use tokio::sync::mpsc;
@@ -85,10 +84,6 @@ pub(crate) async fn run(short: bool) -> (Report, Vec<String>) {
     let now = || millis(start.elapsed());
     let begin = size.tempo.start as i64;
     sleep(Duration::from_millis(begin.unsigned_abs())).await;
-    // The first call reads the certificates and connects. In an unoptimised build that takes so long that it arrives
-    // together with the next, and the second after it holds one call more than were started in it.
-    iot.get_execution(&lives[0].key).await.expect("it has begun");
-    control.clear_requests();
     let store = Arc::new(Store::new(origin));
     let limits = start_exporter(iot, &lives, &size, &store, &shutdown);
     let verdict = watch_lives(&lives, now, &store, ACCOUNT, size.care(), size.until).await;

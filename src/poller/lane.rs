@@ -105,6 +105,8 @@ pub(super) struct Lane<S> {
     commands_rate: RateLimit,
     calls: JoinSet<Ended>,
     calling: HashMap<Id, Call>,
+    /// Whether a call has ended, well or not.
+    acquainted: bool,
 }
 
 impl<S: Source + 'static> Lane<S> {
@@ -123,6 +125,7 @@ impl<S: Source + 'static> Lane<S> {
             commands_rate: RateLimit::new(list),
             calls: JoinSet::new(),
             calling: HashMap::new(),
+            acquainted: false,
             settings,
         }
     }
@@ -178,7 +181,7 @@ impl<S: Source + 'static> Lane<S> {
     fn start_calls(&mut self) -> Instant {
         let now = self.now();
         let mut wake = now + HEARTBEAT;
-        while self.calls.len() < self.settings.limits.concurrency {
+        while self.calls.len() < self.concurrency() {
             let looks = [self.start_get(now), self.start_list(now), self.start_commands(now)];
             if looks.iter().all(|look| look.is_err()) {
                 wake = looks.into_iter().filter_map(Result::err).flatten().fold(wake, Duration::min);
@@ -186,6 +189,12 @@ impl<S: Source + 'static> Lane<S> {
             }
         }
         self.shared.start + wake
+    }
+
+    /// How many calls may be in flight. The first goes alone: it reads certificates, loads credentials and connects, and
+    /// would arrive together with those that were started after it, more in one second than the limit.
+    fn concurrency(&self) -> usize {
+        if self.acquainted { self.settings.limits.concurrency } else { 1 }
     }
 
     /// Starts one poll, or answers when there will be one to start.
@@ -207,7 +216,7 @@ impl<S: Source + 'static> Lane<S> {
     }
 
     fn start_list(&mut self, now: Duration) -> Result<(), Option<Duration>> {
-        if self.list_rate.ready_at() > now || self.calls.len() >= self.settings.limits.concurrency {
+        if self.list_rate.ready_at() > now || self.calls.len() >= self.concurrency() {
             return Err(Some(self.list_rate.ready_at()));
         }
         let pressure = self.schedule.pressure(now, self.get_rate.current());
@@ -221,7 +230,7 @@ impl<S: Source + 'static> Lane<S> {
     }
 
     fn start_commands(&mut self, now: Duration) -> Result<(), Option<Duration>> {
-        if self.commands_rate.ready_at() > now || self.calls.len() >= self.settings.limits.concurrency {
+        if self.commands_rate.ready_at() > now || self.calls.len() >= self.concurrency() {
             return Err(Some(self.commands_rate.ready_at()));
         }
         let next_token = self.discovery.next(now)?;
@@ -258,6 +267,7 @@ impl<S: Source + 'static> Lane<S> {
             }
         };
         let Some(call) = self.calling.remove(&id) else { return };
+        self.acquainted = true;
         let now = self.now();
         let outcome = answer.as_ref().map(|_| ()).map_err(|failure| failure.reason);
         self.shared.telemetry.api_request(&self.scope, call.operation(), outcome, took);

@@ -114,7 +114,8 @@ pub struct Poller<S> {
     updates: HashMap<Scope, mpsc::UnboundedSender<Update>>,
     /// Each answers with the account and Region it was for.
     lanes: JoinSet<Scope>,
-    tracked: HashMap<Slot, Scope>,
+    /// What the plan in force names, sorted: eight bytes an execution.
+    tracked: HashMap<Scope, Vec<Slot>>,
 }
 
 impl<S: Source + 'static> Poller<S> {
@@ -181,20 +182,25 @@ impl<S: Source + 'static> Poller<S> {
         let settings = Settings::new(&plan);
         let mut updates: HashMap<Scope, Update> =
             self.updates.keys().map(|scope| (scope.clone(), Update::new(&settings))).collect();
-        let mut gone = std::mem::take(&mut self.tracked);
+        let mut tracked: HashMap<Scope, Vec<Slot>> = HashMap::new();
         for execution in plan.executions {
             let names = plan.label_names.iter().map(String::as_str);
             let labels: Vec<(&str, &str)> = names.zip(execution.labels.iter().map(|value| &**value)).collect();
             let slot = self.shared.store.track(&execution.key, &labels);
             let scope = execution.key.target.scope();
-            gone.remove(&slot);
-            self.tracked.insert(slot, scope.clone());
-            let update = updates.entry(scope).or_insert_with(|| Update::new(&settings));
+            let update = updates.entry(scope.clone()).or_insert_with(|| Update::new(&settings));
             update.track.push((slot, execution.interval));
+            tracked.entry(scope).or_default().push(slot);
         }
-        for (slot, scope) in gone {
-            self.shared.store.untrack(slot);
-            updates.entry(scope).or_insert_with(|| Update::new(&settings)).untrack.push(slot);
+        tracked.values_mut().for_each(|slots| slots.sort_unstable());
+        for (scope, slots) in std::mem::replace(&mut self.tracked, tracked) {
+            let kept = self.tracked.get(&scope).map(Vec::as_slice).unwrap_or_default();
+            let gone = slots.into_iter().filter(|slot| kept.binary_search(slot).is_err());
+            let update = updates.entry(scope).or_insert_with(|| Update::new(&settings));
+            gone.for_each(|slot| {
+                self.shared.store.untrack(slot);
+                update.untrack.push(slot);
+            });
         }
         for discovery in plan.discoveries {
             let update = updates.entry(scope_of(&discovery.by)).or_insert_with(|| Update::new(&settings));

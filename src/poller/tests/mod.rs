@@ -226,7 +226,7 @@ async fn what_is_removed_in_mid_call_is_not_recorded() {
     bench.until(2.0).await;
     bench.follow(plan([(other.clone(), 10)])).await;
     bench.follow(plan([(key.clone(), 10), (other.clone(), 10)])).await;
-    bench.until(10.0).await;
+    bench.until(11.0).await;
     assert_eq!(bench.state(&other), Some(State::Terminal));
     assert_eq!(bench.state(&key), Some(State::Unpolled), "the answer was to a question that was taken back");
     assert_eq!(bench.times(&key).len(), 2);
