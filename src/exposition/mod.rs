@@ -7,6 +7,7 @@
 
 mod buffers;
 mod commands;
+mod deflate;
 mod executions;
 mod gzip;
 mod negotiate;
@@ -27,7 +28,7 @@ use crate::store::View;
 use crate::text::{self, Format};
 use buffers::Buffers;
 use executions::Part;
-pub use gzip::{Gzip, LEVEL};
+pub use gzip::Gzip;
 pub use negotiate::{accepts_gzip, format};
 
 /// The size at which a chunk is given out; it may be larger by what one execution has in one family. Large enough that
