@@ -1,14 +1,18 @@
 //! What a scrape costs, side by side: this exporter's text, plain and gzip and over HTTP, the `prometheus` and
 //! `prometheus-client` crates with the very same series, and the finished bytes written to a socket.
 //!
-//! `cargo bench --bench scrape` measures 1,000, 10,000 and 100,000 executions of 16 series each, `-- --short` the
-//! first two, `-- --sizes=1000000` any. Every contender runs in a process of its own, in turns over several rounds:
-//! CPU time is the median over the rounds, memory the peak of the process above that of one which holds nothing.
+//! `cargo bench --bench scrape` measures 1,000 to 1,000,000 executions of 16 series each and the time that scrapes
+//! take while executions are polled; `-- --sizes=N,M` other sizes, `-- --latency` the time alone. `-- --short` checks
+//! what holds in an unoptimised build too: that all show the same, and the memory. Every contender runs in a process
+//! of its own, in turns over several rounds: CPU time is the median over the rounds, memory the peak of the process
+//! above that of one which holds nothing.
 
 mod scrape {
+    pub(crate) mod check;
     pub(crate) mod contender;
     pub(crate) mod fleet;
     pub(crate) mod http;
+    pub(crate) mod latency;
     pub(crate) mod others;
 }
 
@@ -17,36 +21,65 @@ use std::fs;
 use std::process::Command;
 
 use scrape::contender::{Contender, Measured};
+use scrape::{check, latency};
+
+/// What an execution may take while it is scraped, in bytes.
+const MEMORY_LIMIT: u64 = 512;
 
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["child", contender, executions] => {
+        ["child", contender, executions, times] => {
             let contender = Contender::ALL.into_iter().find(|known| known.name() == *contender);
-            let executions = executions.parse().expect("a number");
-            println!("{}", contender.expect("a contender").measure(executions));
+            let contender = contender.expect("a contender");
+            let measured = contender.measure(executions.parse().expect("a number"), times.parse().expect("a number"));
+            println!("{measured}");
             println!("peak {}", peak_kib());
         }
-        ["--short"] => run(&[1_000, 10_000], 3),
-        [] => run(&[1_000, 10_000, 100_000], 5),
+        ["--short"] => short(),
+        ["--latency"] => latency::run(10_000, 1_000),
+        [] => {
+            run(&[1_000, 10_000, 100_000, 1_000_000], 5);
+            latency::run(10_000, 1_000);
+        }
         [sizes] if sizes.starts_with("--sizes=") => {
             let sizes = sizes["--sizes=".len()..].split(',').map(|size| size.parse().expect("a number"));
-            run(&sizes.collect::<Vec<_>>(), 3);
+            run(&sizes.collect::<Vec<_>>(), 5);
         }
-        other => panic!("--short, --sizes=N,M or nothing, not {other:?}"),
+        other => panic!("--short, --latency, --sizes=N,M or nothing, not {other:?}"),
     }
+}
+
+/// What does not depend on how the program was built.
+fn short() {
+    check::all(1_000);
+    for contender in Contender::ALL {
+        assert!(child(contender, 200, 1).is_some(), "{} works", contender.name());
+    }
+    let executions = 20_000;
+    let held = |contender| child(contender, executions, 1).map(|(_, peak)| peak).expect("it works");
+    let base = held(Contender::Nothing);
+    for contender in [Contender::Ours, Contender::OursGzip, Contender::Http, Contender::HttpGzip] {
+        let bytes = (held(contender) - base) * 1024 / executions as u64;
+        println!("{}: {bytes} B an execution at {executions}", contender.title());
+        assert!(bytes <= MEMORY_LIMIT, "{} B are allowed", MEMORY_LIMIT);
+    }
+    latency::run(200, 5);
 }
 
 fn run(sizes: &[usize], rounds: usize) {
     for &executions in sizes {
+        let times = (500_000 / executions as u64).clamp(5, 100);
         let mut results: Vec<(Contender, Vec<(Measured, u64)>)> = Vec::new();
         for round in 0..rounds {
             for contender in Contender::ALL {
-                // The slowest by far, and hungry: its costs do not depend on the round.
-                if contender.is_heavy() && (round > 0 && executions > 10_000 || executions > 100_000) {
+                // Their costs do not depend on the round.
+                let skipped = contender.is_very_heavy() && round > 0 && executions > 10_000;
+                if skipped || contender.is_heavy() && executions > 100_000 {
                     continue;
                 }
-                let Some(result) = child(contender, executions) else { continue };
+                let times = if contender.is_very_heavy() { times.min(5) } else { times };
+                let Some(result) = child(contender, executions, times) else { continue };
                 match results.iter_mut().find(|(known, _)| *known == contender) {
                     Some((_, list)) => list.push(result),
                     None => results.push((contender, vec![result])),
@@ -58,9 +91,10 @@ fn run(sizes: &[usize], rounds: usize) {
 }
 
 /// Measures in a process of its own; `None` where this machine lacks what the contender needs.
-fn child(contender: Contender, executions: usize) -> Option<(Measured, u64)> {
+fn child(contender: Contender, executions: usize, times: u64) -> Option<(Measured, u64)> {
     let program = env::current_exe().expect("this program");
-    let output = Command::new(program).args(["child", contender.name(), &executions.to_string()]).output();
+    let arguments = ["child", contender.name(), &executions.to_string(), &times.to_string()];
+    let output = Command::new(program).args(arguments).output();
     let output = output.expect("the child runs");
     let text = String::from_utf8_lossy(&output.stdout);
     let peak = text.lines().find_map(|line| line.strip_prefix("peak ")?.parse().ok());
@@ -79,33 +113,47 @@ fn peak_kib() -> u64 {
 }
 
 fn report(executions: usize, results: &[(Contender, Vec<(Measured, u64)>)]) {
-    let cpu = |wanted: Contender| {
-        let (_, list) = results.iter().find(|(contender, _)| *contender == wanted)?;
-        Some(median(list.iter().map(|(measured, _)| measured.cpu_nanos).collect()))
-    };
-    let peak = |list: &[(Measured, u64)]| median(list.iter().map(|(_, peak)| *peak).collect());
-    let base = results.iter().find(|(contender, _)| *contender == Contender::Nothing);
-    let base = base.map_or(0, |(_, list)| peak(list));
+    let median_of =
+        |list: &[(Measured, u64)], figure: fn(&(Measured, u64)) -> u64| median(list.iter().map(figure).collect());
+    let of = |wanted: Contender| results.iter().find(|(contender, _)| *contender == wanted).map(|(_, list)| list);
+    let base = of(Contender::Nothing).map_or(0, |list| median_of(list, peak));
     println!("\n{executions} executions");
-    println!("| | CPU ms | ns/series | MB/s of text | sent, MB | peak memory, B/execution |");
-    println!("|---|---|---|---|---|---|");
+    println!(
+        "| | CPU ms | ns/series | with the reader, ns/series | MB/s of text | sent, MB | peak memory, B/execution |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     for (contender, list) in results.iter().filter(|(contender, _)| *contender != Contender::Nothing) {
-        let (Some(nanos), Some((measured, _))) = (cpu(*contender), list.first()) else { continue };
+        let (nanos, nanos_of_both) = (median_of(list, cpu), median_of(list, both));
+        let Some((measured, _)) = list.first() else { continue };
         println!(
-            "| {} | {:.2} | {:.1} | {:.0} | {:.2} | {} |",
+            "| {} | {:.2} | {:.1} | {:.1} | {:.0} | {:.2} | {} |",
             contender.title(),
             nanos as f64 / 1e6,
             nanos as f64 / measured.series as f64,
+            nanos_of_both as f64 / measured.series as f64,
             measured.text_bytes as f64 * 1e3 / nanos as f64,
             measured.sent_bytes as f64 / 1e6,
-            (peak(list).saturating_sub(base) * 1024) / executions as u64,
+            (median_of(list, peak).saturating_sub(base) * 1024) / executions as u64,
         );
     }
     for (one, other) in Contender::RATIOS {
-        if let (Some(nanos), Some(others)) = (cpu(one), cpu(other)) {
-            println!("{} / {}: {:.2}", other.title(), one.title(), others as f64 / nanos as f64);
+        if let (Some(ours), Some(others)) = (of(one), of(other)) {
+            let ratio = |figure| median_of(others, figure) as f64 / median_of(ours, figure) as f64;
+            println!("{} / {}: {:.2}, with the reader {:.2}", other.title(), one.title(), ratio(cpu), ratio(both));
         }
     }
+}
+
+fn cpu((measured, _): &(Measured, u64)) -> u64 {
+    measured.cpu_nanos
+}
+
+fn both((measured, _): &(Measured, u64)) -> u64 {
+    measured.both_nanos
+}
+
+fn peak((_, peak): &(Measured, u64)) -> u64 {
+    *peak
 }
 
 fn median(mut values: Vec<u64>) -> u64 {

@@ -5,14 +5,14 @@ use std::hint::black_box;
 use std::io::Write;
 use std::process::Command;
 
-use aws_iot_command_exporter::exposition::{Gzip, LEVEL};
+use aws_iot_command_exporter::exposition::Gzip;
 use bytes::Bytes;
 use cpu_time::ThreadTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::fleet::{self, SERIES};
-use super::http;
+use super::http::{self, Spent};
 use super::others::{PrometheusClient, PrometheusCrate};
 
 /// Who is measured.
@@ -40,6 +40,8 @@ pub(crate) enum Contender {
 pub(crate) struct Measured {
     /// CPU nanoseconds of one scrape.
     pub(crate) cpu_nanos: u64,
+    /// With the reader's, where there is a socket; else the same.
+    pub(crate) both_nanos: u64,
     pub(crate) series: u64,
     pub(crate) text_bytes: u64,
     pub(crate) sent_bytes: u64,
@@ -47,7 +49,8 @@ pub(crate) struct Measured {
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} {}", self.cpu_nanos, self.series, self.text_bytes, self.sent_bytes)
+        let Self { cpu_nanos, both_nanos, series, text_bytes, sent_bytes } = self;
+        write!(f, "{cpu_nanos} {both_nanos} {series} {text_bytes} {sent_bytes}")
     }
 }
 
@@ -55,7 +58,8 @@ impl Measured {
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut numbers = line.split(' ').map_while(|number| number.parse().ok());
         let mut next = || numbers.next();
-        Some(Self { cpu_nanos: next()?, series: next()?, text_bytes: next()?, sent_bytes: next()? })
+        let (cpu_nanos, both_nanos, series) = (next()?, next()?, next()?);
+        Some(Self { cpu_nanos, both_nanos, series, text_bytes: next()?, sent_bytes: next()? })
     }
 }
 
@@ -111,76 +115,87 @@ impl Contender {
             Self::Ours => "ours, chunks",
             Self::OursWhilePolling => "ours, chunks, every execution polled meanwhile",
             Self::OursGzip => "ours, gzip chunks",
-            Self::FinishedZlibRs => "zlib-rs level 1 over the finished text",
-            Self::FinishedZlib => "zlib (C) level 1 over the finished text",
-            Self::FinishedSocket => "the finished text to a socket",
+            Self::FinishedZlibRs => "zlib-rs, level 1, over the finished text",
+            Self::FinishedZlib => "zlib (C), level 1, over the finished text",
+            Self::FinishedSocket => "the finished text to a socket, in one write",
             Self::FinishedGzipSocket => "the finished gzip to a socket",
             Self::Http => "ours, whole HTTP scrape",
             Self::HttpGzip => "ours, whole HTTP scrape, gzip",
         }
     }
 
-    /// Whether it takes tens of seconds and gigabytes at the largest size.
+    /// Whether it takes minutes and gigabytes at a million executions.
     pub(crate) fn is_heavy(self) -> bool {
+        !matches!(
+            self,
+            Self::Nothing | Self::Ours | Self::OursGzip | Self::FinishedSocket | Self::Http | Self::HttpGzip
+        )
+    }
+
+    /// Whether a hundred thousand are enough for that.
+    pub(crate) fn is_very_heavy(self) -> bool {
         matches!(self, Self::PrometheusCrate | Self::PrometheusClient)
     }
 
-    pub(crate) fn measure(self, executions: usize) -> Measured {
-        let (cpu_nanos, text_bytes, sent_bytes) = match self {
+    /// Measures so many scrapes.
+    pub(crate) fn measure(self, executions: usize, times: u64) -> Measured {
+        let alone = |(nanos, text, sent): (u64, usize, usize)| (Spent { sender: nanos, both: nanos }, text, sent);
+        let (spent, text_bytes, sent_bytes) = match self {
             Self::Nothing => {
                 black_box(fleet::snapshot(0));
-                (0, 0, 0)
+                alone((0, 0, 0))
             }
             Self::PrometheusCrate => {
                 let crates = PrometheusCrate::new(executions);
-                timed(executions, || same(crates.page().len()))
+                alone(timed(times, || same(crates.page().len())))
             }
             Self::PrometheusClient => {
                 let crates = PrometheusClient::new(executions);
-                timed(executions, || same(crates.page().len()))
+                alone(timed(times, || same(crates.page().len())))
             }
-            Self::Ours => ours(executions),
-            Self::OursWhilePolling => ours_while_polling(executions),
-            Self::OursGzip => ours_gzip(executions),
+            Self::Ours => alone(ours(executions, times)),
+            Self::OursWhilePolling => alone(ours_while_polling(executions, times)),
+            Self::OursGzip => alone(ours_gzip(executions, times)),
             Self::FinishedZlibRs => {
                 let text = finished(executions);
-                timed(executions, || (text.len(), zlib_rs(&text).len()))
+                alone(timed(times, || (text.len(), zlib_rs(&text).len())))
             }
-            Self::FinishedZlib => finished_zlib(executions),
+            Self::FinishedZlib => alone(finished_zlib(executions, times)),
             Self::FinishedSocket => {
                 let text = finished(executions);
-                (http::write_finished(&text, times(executions)), text.len(), text.len())
+                (http::write_finished(&text, times), text.len(), text.len())
             }
             Self::FinishedGzipSocket => {
                 let text = finished(executions);
                 let compressed = zlib_rs(&text);
-                (http::write_finished(&compressed, times(executions)), text.len(), compressed.len())
+                (http::write_finished(&compressed, times), text.len(), compressed.len())
             }
             Self::Http | Self::HttpGzip => {
                 let (store, _) = fleet::store(executions);
                 let text = length(fleet::scrape(&store, &fleet::settings()));
-                let (nanos, sent) = http::scrape(store, self == Self::HttpGzip, times(executions));
-                (nanos, text, sent as usize)
+                let (spent, sent) = http::scrape(store, self == Self::HttpGzip, times);
+                (spent, text, sent as usize)
             }
         };
         let series = (executions * SERIES) as u64;
-        Measured { cpu_nanos, series, text_bytes: text_bytes as u64, sent_bytes: sent_bytes as u64 }
+        let Spent { sender: cpu_nanos, both: both_nanos } = spent;
+        Measured { cpu_nanos, both_nanos, series, text_bytes: text_bytes as u64, sent_bytes: sent_bytes as u64 }
     }
 }
 
-fn ours(executions: usize) -> (u64, usize, usize) {
+fn ours(executions: usize, times: u64) -> (u64, usize, usize) {
     let (store, _) = fleet::store(executions);
     let settings = fleet::settings();
-    timed(executions, || same(length(fleet::scrape(&store, &settings))))
+    timed(times, || same(length(fleet::scrape(&store, &settings))))
 }
 
 /// The polls are not part of the time, the copies that they make are part of the memory.
-fn ours_while_polling(executions: usize) -> (u64, usize, usize) {
+fn ours_while_polling(executions: usize, times: u64) -> (u64, usize, usize) {
     let (store, slots) = fleet::store(executions);
     let settings = fleet::settings();
     let mut nanos = Vec::new();
     let mut bytes = 0;
-    for _ in 0..times(executions).min(20) {
+    for _ in 0..times.min(20) {
         let start = ThreadTime::now();
         let mut scrape = fleet::scrape(&store, &settings);
         bytes = scrape.next().map_or(0, |chunk| chunk.len());
@@ -196,15 +211,15 @@ fn ours_while_polling(executions: usize) -> (u64, usize, usize) {
     (nanos[nanos.len() / 2], bytes, bytes)
 }
 
-fn ours_gzip(executions: usize) -> (u64, usize, usize) {
+fn ours_gzip(executions: usize, times: u64) -> (u64, usize, usize) {
     let (store, _) = fleet::store(executions);
     let settings = fleet::settings();
     let text = length(fleet::scrape(&store, &settings));
-    timed(executions, || (text, length(Gzip::new(fleet::scrape(&store, &settings)))))
+    timed(times, || (text, length(Gzip::new(fleet::scrape(&store, &settings)))))
 }
 
 /// Python's module is the C library; its CPU time is asked of Python.
-fn finished_zlib(executions: usize) -> (u64, usize, usize) {
+fn finished_zlib(executions: usize, times: u64) -> (u64, usize, usize) {
     const PROGRAM: &str = "
 import sys, time, zlib
 text = open(sys.argv[1], 'rb').read()
@@ -217,7 +232,7 @@ print(sorted(spent)[len(spent) // 2], len(text), size)
 ";
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(&finished(executions)).expect("writes");
-    let rounds = times(executions).min(7).to_string();
+    let rounds = times.min(7).to_string();
     let output = Command::new("python3").args(["-c", PROGRAM]).arg(file.path()).arg(rounds).output();
     let output = output.expect("python3 is there");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
@@ -226,13 +241,14 @@ print(sorted(spent)[len(spent) // 2], len(text), size)
     (next() as u64, next(), next())
 }
 
-fn finished(executions: usize) -> Vec<u8> {
+/// The finished text.
+pub(crate) fn finished(executions: usize) -> Vec<u8> {
     let (store, _) = fleet::store(executions);
     fleet::scrape(&store, &fleet::settings()).flatten().collect()
 }
 
 fn zlib_rs(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(LEVEL));
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
     encoder.write_all(text).expect("writes to memory");
     encoder.finish().expect("writes to memory")
 }
@@ -245,17 +261,12 @@ fn same(bytes: usize) -> (usize, usize) {
     (bytes, bytes)
 }
 
-/// Enough scrapes for a steady figure, few enough for patience.
-fn times(executions: usize) -> u64 {
-    (500_000 / executions as u64).clamp(5, 100)
-}
-
 /// The median CPU nanoseconds of a scrape by this thread, after one to warm up, and what the last one gave.
-fn timed(executions: usize, mut scrape: impl FnMut() -> (usize, usize)) -> (u64, usize, usize) {
+fn timed(times: u64, mut scrape: impl FnMut() -> (usize, usize)) -> (u64, usize, usize) {
     let warming = ThreadTime::now();
     let mut sizes = scrape();
     // A contender that needs seconds needs no repetition.
-    let rounds = if warming.elapsed().as_secs() > 2 { 1 } else { times(executions) };
+    let rounds = if warming.elapsed().as_secs() > 2 { 1 } else { times };
     let spent = (0..rounds).map(|_| {
         let start = ThreadTime::now();
         sizes = scrape();

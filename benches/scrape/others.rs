@@ -10,10 +10,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use super::fleet;
 
 /// One sample of our text.
-struct Sample {
-    name: String,
-    labels: Vec<(String, String)>,
-    value: f64,
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: f64,
 }
 
 /// Every sample of the fleet, without ever holding all of the text.
@@ -28,7 +28,7 @@ fn each_sample(executions: usize, mut each: impl FnMut(Sample)) {
 }
 
 /// The fleet's labels need no unescaping.
-fn parse(line: &str) -> Sample {
+pub(crate) fn parse(line: &str) -> Sample {
     let (name, rest) = line.split_once('{').expect("every sample has labels");
     let (labels, value) = rest.split_once("} ").expect("every sample has a value");
     let labels = labels.split("\",").map(|label| label.trim_end_matches('"').split_once("=\"").expect("a label"));

@@ -41,9 +41,7 @@ fn push_histogram(out: &mut Vec<u8>, name: &str, command: &Command, status: Stat
         push_count(out, cumulative);
     }
     start(out, "_sum");
-    out.extend_from_slice(b"} ");
-    text::push_millis(out, ends.sum_millis);
-    out.push(b'\n');
+    text::push_millis_value(out, ends.sum_millis);
     start(out, "_count");
     out.extend_from_slice(b"} ");
     push_count(out, cumulative);

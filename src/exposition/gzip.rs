@@ -1,29 +1,36 @@
 //! A scrape compressed on its way out.
 
-use std::io::Write;
-
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use crc32fast::Hasher;
 
-/// zlib's level 1: a page of metrics is so repetitive that higher levels cost several times the CPU and save little.
-pub const LEVEL: u32 = 1;
+use super::buffers::Buffers;
+use super::deflate::Deflate;
 
-/// The compressed size at which a chunk is given out.
-const CHUNK: usize = 16 << 10;
+/// The compressed size at which a chunk is given out; it is larger by up to what one chunk of text becomes.
+const CHUNK: usize = 32 << 10;
+
+/// RFC 1952: deflate, no name and no time, the fastest compression, an unknown system.
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 
 /// Chunks, compressed as they come into one gzip member. (Several members one after the other would be legal, but
 /// curl and httpx read only the first.)
 #[derive(Debug)]
 pub struct Gzip<I> {
     chunks: I,
-    encoder: Option<GzEncoder<Vec<u8>>>,
+    buffers: Buffers,
+    deflate: Deflate,
+    checksum: Hasher,
+    /// The length of the text, modulo 2^32.
+    len: u32,
+    begun: bool,
+    ended: bool,
 }
 
 impl<I: Iterator<Item = Bytes>> Gzip<I> {
-    /// The compressed form of all chunks.
+    /// The compressed form of all chunks, which should consist of whole lines.
     pub fn new(chunks: I) -> Self {
-        Self { chunks, encoder: Some(GzEncoder::new(Vec::new(), Compression::new(LEVEL))) }
+        let (buffers, deflate, checksum) = (Buffers::default(), Deflate::new(), Hasher::new());
+        Self { chunks, buffers, deflate, checksum, len: 0, begun: false, ended: false }
     }
 }
 
@@ -31,15 +38,27 @@ impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        const INFALLIBLE: &str = "writing to memory cannot fail";
-        let encoder = self.encoder.as_mut()?;
-        for chunk in self.chunks.by_ref() {
-            encoder.write_all(&chunk).expect(INFALLIBLE);
-            if encoder.get_ref().len() >= CHUNK {
-                return Some(std::mem::take(encoder.get_mut()).into());
-            }
+        if self.ended {
+            return None;
         }
-        self.encoder.take().map(|encoder| encoder.finish().expect(INFALLIBLE).into())
+        let mut out = self.buffers.take(4 * CHUNK);
+        if !std::mem::replace(&mut self.begun, true) {
+            out.extend_from_slice(&HEADER);
+        }
+        while out.len() < CHUNK {
+            let Some(chunk) = self.chunks.next() else {
+                self.deflate.finish(&mut out);
+                for number in [self.checksum.clone().finalize(), self.len] {
+                    out.extend_from_slice(&number.to_le_bytes());
+                }
+                self.ended = true;
+                break;
+            };
+            self.checksum.update(&chunk);
+            self.len = self.len.wrapping_add(chunk.len() as u32);
+            self.deflate.push(&mut out, &chunk);
+        }
+        Some(self.buffers.lend(out))
     }
 }
 
@@ -52,26 +71,74 @@ mod tests {
 
     use super::*;
 
+    fn decoded(mut compressed: &[u8]) -> Vec<u8> {
+        let mut decoded = Vec::new();
+        GzDecoder::new(&mut compressed).read_to_end(&mut decoded).unwrap();
+        assert!(compressed.is_empty(), "nothing follows the first member");
+        decoded
+    }
+
+    fn round_trips(chunks: Vec<Vec<u8>>) -> Result<(), TestCaseError> {
+        let whole = chunks.concat();
+        let compressed: Vec<u8> = Gzip::new(chunks.into_iter().map(Bytes::from)).flatten().collect();
+        prop_assert!(decoded(&compressed) == whole);
+        Ok(())
+    }
+
+    /// Lines that are like one another by steps: what one edit does to the one before.
+    fn any_lines() -> impl Strategy<Value = Vec<u8>> {
+        let edit = (0..400_usize, 0..60_usize, "[a-z\"\\\\é]{0,40}");
+        let line = proptest::collection::vec("[a-z]{1,12}=\"[ -~]{0,300}\",", 1..6);
+        (line, proptest::collection::vec(edit, 0..40)).prop_map(|(line, edits)| {
+            let mut line = line.concat().into_bytes();
+            let mut text = line.clone();
+            for (at, gone, come) in edits {
+                let at = at % line.len().max(1);
+                let end = line.len().min(at + gone);
+                line.splice(at.min(end)..end, come.into_bytes());
+                text.push(b'\n');
+                text.extend_from_slice(&line);
+            }
+            text
+        })
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(12))]
+        #![proptest_config(ProptestConfig::with_cases(100))]
 
         #[test]
-        fn decodes_as_one_member(chunks in proptest::collection::vec((any::<u64>(), 0..100_000_usize), 0..6)) {
-            let chunks = chunks.into_iter().map(|(seed, len)| noise(seed, len));
-            let whole: Vec<u8> = chunks.clone().flatten().collect();
-            let compressed: Vec<u8> = Gzip::new(chunks).flatten().collect();
-            let mut rest = compressed.as_slice();
-            let mut decoded = Vec::new();
-            GzDecoder::new(&mut rest).read_to_end(&mut decoded).unwrap();
-            prop_assert!(decoded == whole);
-            prop_assert!(rest.is_empty(), "nothing follows the first member");
+        fn lines_come_back(chunks in proptest::collection::vec(any_lines(), 0..4)) {
+            round_trips(chunks)?;
+        }
+
+        #[test]
+        fn whatever_else_comes_back(chunks in proptest::collection::vec("([a\"\n]|\\PC){0,2000}", 0..4)) {
+            round_trips(chunks.into_iter().map(String::into_bytes).collect())?;
+        }
+
+        #[test]
+        fn bytes_come_back(chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..3000), 0..4)) {
+            round_trips(chunks)?;
         }
     }
 
-    /// Bytes of which every second eight compress and the others do not.
-    fn noise(seed: u64, len: usize) -> Bytes {
-        let words = (0_u64..)
-            .map(|at| (seed ^ at).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(at / 8 % 2));
-        words.flat_map(u64::to_le_bytes).take(len).collect()
+    /// Two lines that are alike but for a part of them, so that there are references of every length and distance.
+    #[test]
+    fn every_length_and_distance_comes_back() {
+        for length in 0..=800 {
+            let text = [b"x".repeat(length), b"\n".to_vec(), b"x".repeat(length), b"y\n".to_vec()].concat();
+            round_trips(vec![text]).unwrap();
+        }
+        for distance in (4..34_000).step_by(251).chain(32_760..32_775) {
+            let (filler, alike) = (b"-".repeat(distance - 1), b"alike".repeat(3));
+            let text = [&alike[..], &filler[alike.len().min(filler.len())..], b"\n", &alike].concat();
+            round_trips(vec![text]).unwrap();
+        }
+    }
+
+    #[test]
+    fn nothing_is_an_empty_member() {
+        let compressed: Vec<u8> = Gzip::new(std::iter::empty()).flatten().collect();
+        assert_eq!((decoded(&compressed), compressed.len()), (Vec::new(), 20));
     }
 }

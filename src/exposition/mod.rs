@@ -5,7 +5,9 @@
 //! over chunks of bounded size: the whole text is never in memory, no series allocates, and who reads slowly holds
 //! up nobody. A family without samples is left out, head and all.
 
+mod buffers;
 mod commands;
+mod deflate;
 mod executions;
 mod gzip;
 mod negotiate;
@@ -24,11 +26,14 @@ use crate::execution::{Reason, Status, Timestamp};
 use crate::family::{self, Family, Labels};
 use crate::store::View;
 use crate::text::{self, Format};
-pub use gzip::{Gzip, LEVEL};
+use buffers::Buffers;
+use executions::Part;
+pub use gzip::Gzip;
 pub use negotiate::{accepts_gzip, format};
 
-/// The size at which a chunk is given out; it may be larger by what one execution has in one family.
-const CHUNK: usize = 64 << 10;
+/// The size at which a chunk is given out; it may be larger by what one execution has in one family. Large enough that
+/// few calls send a page, small enough that a core's own cache still has it when it is sent.
+const CHUNK: usize = 256 << 10;
 
 /// What the configuration says about the exposition, made ready once per load.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,7 +86,8 @@ fn escaped(value: &str) -> Box<str> {
 /// The text of all metrics at `now`: first `own`, the text of the exporter's own families in the same format, then
 /// those about executions.
 pub fn render(view: View, settings: Arc<Settings>, now: Timestamp, format: Format, own: impl Into<Bytes>) -> Scrape {
-    Scrape { view, settings, now, format, own: own.into(), place: Place::default(), counts: None, ended: false }
+    let (own, buffers, place) = (own.into(), Buffers::default(), Place::default());
+    Scrape { view, settings, now, format, own, buffers, place, counts: None, ended: false }
 }
 
 /// The text of one scrape, chunk by chunk. It owns all that it reads, so it may wait for a slow reader for ever.
@@ -92,6 +98,7 @@ pub struct Scrape {
     now: Timestamp,
     format: Format,
     own: Bytes,
+    buffers: Buffers,
     place: Place,
     /// Executions by command and status, counted when they are first asked for.
     counts: Option<Vec<[u64; Status::ALL.len()]>>,
@@ -122,7 +129,7 @@ impl Iterator for Scrape {
             return None;
         }
         let settings = self.settings.clone();
-        let mut out = Vec::with_capacity(CHUNK + CHUNK / 8);
+        let mut out = self.buffers.take(CHUNK + CHUNK / 8);
         while out.len() < CHUNK {
             let Some(shown) = settings.families.get(self.place.family) else {
                 self.ended = true;
@@ -133,7 +140,7 @@ impl Iterator for Scrape {
             };
             self.step(&mut out, &settings, shown);
         }
-        (!out.is_empty()).then(|| out.into())
+        (!out.is_empty()).then(|| self.buffers.lend(out))
     }
 }
 
@@ -175,14 +182,7 @@ impl Scrape {
             }
             return None;
         }
-        // At least one line a step, even where the head alone has filled the chunk: else the step is tried for ever.
-        let room = CHUNK.max(out.len() + 1);
-        for (place, execution) in view.executions(place.page, place.execution) {
-            if out.len() >= room {
-                return Some(place);
-            }
-            executions::push(out, settings, shown, &execution, *now);
-        }
-        None
+        let (page, from) = (place.page, place.execution);
+        executions::push(out, &Part { settings, shown, view, page, from, now: *now })
     }
 }

@@ -72,6 +72,7 @@ impl Command {
     }
 
     /// `,command="…"`, escaped, to follow the labels of an execution.
+    #[inline]
     pub fn label(&self) -> &str {
         &self.labels[self.scope_len..]
     }
@@ -113,6 +114,7 @@ impl CommandIndex {
 pub(super) type CommandList = Vec<Option<Arc<Command>>>;
 
 /// Finds the command of an execution in a list.
+#[inline]
 pub(super) fn get(list: &CommandList, index: CommandIndex) -> Option<&Command> {
     list.get(index.place())?.as_deref()
 }

@@ -117,21 +117,25 @@ impl Row {
     }
 
     /// The status of the last answer; `None` before the first.
+    #[inline]
     pub(super) fn status(&self) -> Option<Status> {
         self.status
     }
 
     /// Whether the last answer is one that nothing can change any more.
+    #[inline]
     pub(super) fn is_terminal(&self) -> bool {
         self.terminal
     }
 
     /// Why the last poll failed; `None` if it did not, or was never made.
+    #[inline]
     pub(super) fn failure(&self) -> Option<FailureReason> {
         self.failure
     }
 
     /// When a poll last succeeded.
+    #[inline]
     pub(super) fn last_success(&self) -> Option<Timestamp> {
         self.last_success.get()
     }
@@ -168,12 +172,11 @@ impl Row {
 
     /// Whether the data are to be shown at `now`: always those that nothing can change, those of an open execution
     /// only while they are not older than `max_staleness_millis`.
+    #[inline]
     pub(super) fn is_shown(&self, now: Timestamp, max_staleness_millis: i64) -> bool {
-        match self.state() {
-            State::Unpolled | State::NotFound => false,
-            State::Terminal => true,
-            State::Open => now.millis().saturating_sub(self.last_success.0) <= max_staleness_millis,
-        }
+        let fresh = now.millis().saturating_sub(self.last_success.0) <= max_staleness_millis;
+        // `|` and not `||`: whether an execution is terminal is what no processor predicts.
+        self.not_found < NOT_FOUND_LIMIT && self.status.is_some() && (self.terminal | fresh)
     }
 }
 
@@ -221,6 +224,7 @@ impl Labels {
         Self { text: String::new(), spans: vec![Span::default(); PAGE].into(), dead: 0 }
     }
 
+    #[inline]
     pub(super) fn get(&self, row: usize) -> Block<'_> {
         let Span { start, len, identity_len, target_len, scope } = self.spans[row];
         let text = &self.text[start as usize..start as usize + len as usize];

@@ -26,6 +26,7 @@ impl View {
 
     /// The tracked executions of a page from a place in it on, each with its place, in an order that stays the same
     /// for as long as they are tracked.
+    #[inline]
     pub fn executions(&self, page: usize, from: usize) -> impl Iterator<Item = (usize, Execution<'_>)> {
         let page = &self.pages[page];
         let rows = page.rows.iter().enumerate().skip(from).filter(|(_, row)| row.occupied);
@@ -124,6 +125,7 @@ pub struct Execution<'a> {
 
 impl<'a> Execution<'a> {
     /// `account_id="…",region="…",target="…",execution_id="…"` and the declared labels, escaped.
+    #[inline]
     pub fn labels(&self) -> &'a str {
         self.page.labels.get(self.place).text
     }
@@ -142,21 +144,25 @@ impl<'a> Execution<'a> {
     }
 
     /// Its command, where that is known.
+    #[inline]
     pub fn command(&self) -> Option<&'a Command> {
         command::get(&self.view.commands, self.row.command)
     }
 
     /// Whether its data are to be shown at `now`.
+    #[inline]
     pub fn is_shown(&self, now: Timestamp, max_staleness_millis: i64) -> bool {
         self.row.is_shown(now, max_staleness_millis)
     }
 
     /// Why the last poll failed; `None` if it did not, or was never made.
+    #[inline]
     pub fn failure(&self) -> Option<FailureReason> {
         self.row.failure()
     }
 
     /// When a poll last succeeded.
+    #[inline]
     pub fn last_success(&self) -> Option<Timestamp> {
         self.row.last_success()
     }
@@ -167,16 +173,19 @@ impl<'a> Execution<'a> {
     }
 
     /// The status of the last answer.
+    #[inline]
     pub fn status(&self) -> Option<Status> {
         self.row.status()
     }
 
     /// Whether nothing can change it any more.
+    #[inline]
     pub fn is_terminal(&self) -> bool {
         self.row.is_terminal()
     }
 
     /// The last answer, but for the command and the reason: they have methods of their own, which copy nothing.
+    #[inline]
     pub fn snapshot(&self) -> Option<Snapshot> {
         self.row.snapshot()
     }
