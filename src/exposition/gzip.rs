@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use crc32fast::Hasher;
 
-use super::buffers::Buffers;
 use super::deflate::Deflate;
 
 /// The compressed size at which a chunk is given out; it is larger by up to what one chunk of text becomes.
@@ -17,7 +16,6 @@ const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
 #[derive(Debug)]
 pub struct Gzip<I> {
     chunks: I,
-    buffers: Buffers,
     deflate: Deflate,
     checksum: Hasher,
     /// The length of the text, modulo 2^32.
@@ -29,8 +27,7 @@ pub struct Gzip<I> {
 impl<I: Iterator<Item = Bytes>> Gzip<I> {
     /// The compressed form of all chunks, which should consist of whole lines.
     pub fn new(chunks: I) -> Self {
-        let (buffers, deflate, checksum) = (Buffers::default(), Deflate::default(), Hasher::new());
-        Self { chunks, buffers, deflate, checksum, len: 0, begun: false, ended: false }
+        Self { chunks, deflate: Deflate::default(), checksum: Hasher::new(), len: 0, begun: false, ended: false }
     }
 }
 
@@ -41,7 +38,7 @@ impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
         if self.ended {
             return None;
         }
-        let mut out = self.buffers.take(4 * CHUNK);
+        let mut out = Vec::with_capacity(4 * CHUNK);
         if !std::mem::replace(&mut self.begun, true) {
             out.extend_from_slice(&HEADER);
             self.deflate.begin(&mut out);
@@ -59,7 +56,7 @@ impl<I: Iterator<Item = Bytes>> Iterator for Gzip<I> {
             self.len = self.len.wrapping_add(chunk.len() as u32);
             self.deflate.push(&mut out, &chunk);
         }
-        Some(self.buffers.lend(out))
+        Some(out.into())
     }
 }
 

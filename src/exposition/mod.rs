@@ -5,7 +5,6 @@
 //! over chunks of bounded size: the whole text is never in memory, no series allocates, and who reads slowly holds
 //! up nobody. A family without samples is left out, head and all.
 
-mod buffers;
 mod commands;
 mod deflate;
 mod executions;
@@ -26,7 +25,6 @@ use crate::execution::{Reason, Status, Timestamp};
 use crate::family::{self, Family, Labels};
 use crate::store::View;
 use crate::text::{self, Format};
-use buffers::Buffers;
 use executions::Part;
 pub use gzip::Gzip;
 pub use negotiate::{accepts_gzip, format};
@@ -86,8 +84,7 @@ fn escaped(value: &str) -> Box<str> {
 /// The text of all metrics at `now`: first `own`, the text of the exporter's own families in the same format, then
 /// those about executions.
 pub fn render(view: View, settings: Arc<Settings>, now: Timestamp, format: Format, own: impl Into<Bytes>) -> Scrape {
-    let (own, buffers, place) = (own.into(), Buffers::default(), Place::default());
-    Scrape { view, settings, now, format, own, buffers, place, counts: None, ended: false }
+    Scrape { view, settings, now, format, own: own.into(), place: Place::default(), counts: None, ended: false }
 }
 
 /// The text of one scrape, chunk by chunk. It owns all that it reads, so it may wait for a slow reader for ever.
@@ -98,7 +95,6 @@ pub struct Scrape {
     now: Timestamp,
     format: Format,
     own: Bytes,
-    buffers: Buffers,
     place: Place,
     /// Executions by command and status, counted when they are first asked for.
     counts: Option<Vec<[u64; Status::ALL.len()]>>,
@@ -129,7 +125,7 @@ impl Iterator for Scrape {
             return None;
         }
         let settings = self.settings.clone();
-        let mut out = self.buffers.take(CHUNK + CHUNK / 8);
+        let mut out = Vec::with_capacity(CHUNK + CHUNK / 8);
         while out.len() < CHUNK {
             let Some(shown) = settings.families.get(self.place.family) else {
                 self.ended = true;
@@ -140,7 +136,7 @@ impl Iterator for Scrape {
             };
             self.step(&mut out, &settings, shown);
         }
-        (!out.is_empty()).then(|| self.buffers.lend(out))
+        (!out.is_empty()).then(|| out.into())
     }
 }
 
