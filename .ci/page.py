@@ -1,5 +1,5 @@
 """Reads the golden pages and a live one with the tools that others use: promtool, and the parsers of prometheus_client
-for both formats, which must agree with each other.
+for both formats, which must agree with each other, as must clients on what is compressed.
 
 Usage: python .ci/page.py target/debug/aws-iot-command-exporter
 """
@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 
+import httpx
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -62,6 +63,23 @@ def address_of(process):
     raise SystemExit("the exporter ended before it listened")
 
 
+def unzip_with_every_client(url, expected):
+    """Clients differ in what they read of a gzip member, and some read less than all without a word."""
+    fetch = ["curl", "--silent", "--show-error", "--fail", "--max-time", "30", url]
+    gunzipped = subprocess.run([*fetch, "--header", "Accept-Encoding: gzip"], capture_output=True, check=True).stdout
+    if gunzipped[:2] != b"\x1f\x8b":
+        raise SystemExit("curl asked for gzip and got something else")
+    pages = {
+        "curl --compressed": subprocess.run([*fetch, "--compressed"], capture_output=True, check=True).stdout,
+        "zcat": subprocess.run(["zcat"], input=gunzipped, capture_output=True, check=True).stdout,
+        "httpx": httpx.get(url, headers={"Accept-Encoding": "gzip"}, timeout=30, trust_env=False).content,
+    }
+    for client, page in pages.items():
+        if series(parse_text(page.decode())) != expected:
+            raise SystemExit(f"{client} reads other series from the compressed page")
+    print(f"{', '.join(pages)} read the compressed page whole")
+
+
 def live(program, folder):
     """The same page in both formats, plain and compressed, once every execution has been polled."""
     with fleet(program, EXECUTIONS) as (simulator, records):
@@ -86,6 +104,7 @@ def live(program, folder):
                 time.sleep(0.1)
             open_kind, open_text = get(f"{address}/metrics", Accept=OPENMETRICS)
             zipped = get(f"{address}/metrics", Accept_Encoding="gzip")
+            unzip_with_every_client(f"{address}/metrics", series(parse_text(text)))
         finally:
             exporter.terminate()
             exporter.communicate(timeout=15)
