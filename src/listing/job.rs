@@ -307,7 +307,13 @@ impl Job {
         self.tried = true;
         let before = self.failures;
         self.failures = if refused { FAILURES } else { (before + 1).min(FAILURES) };
-        self.not_before = now + if refused { AFTER_REFUSAL } else { AFTER_FAILURE };
+        self.not_before = now
+            + match self.failures {
+                _ if refused => AFTER_REFUSAL,
+                // What it covers is not asked for otherwise until it has failed again.
+                ..FAILURES => AFTER_FAILURE.min(self.open.interval().mul_f64(PACE)),
+                _ => AFTER_FAILURE,
+            };
         before < FAILURES && self.failures >= FAILURES
     }
 

@@ -240,9 +240,10 @@ fn one_failure_is_forgiven_and_two_uncover() {
     let call = bench.next(24.0).expect("a call");
     assert_eq!(bench.answer(&call, Answer::Failed, 25.0), []);
     assert!(bench.covers(0, 25.0).is_some());
-    assert_eq!(bench.next(26.0), Err(Some(55.0)), "it is left alone for a while");
-    let call = bench.next(55.0).expect("a call");
+    assert_eq!(bench.next(26.0), Err(Some(49.0)), "it is tried again when the next one would be due");
+    let call = bench.next(49.0).expect("a call");
     assert_eq!(bench.answer(&call, Answer::Failed, 56.0).len(), 50, "they are to be asked for one by one");
+    assert_eq!(bench.next(57.0), Err(Some(86.0)), "it is left alone for a while");
     assert_eq!(bench.covers(0, 56.0), None);
     let call = bench.next(86.0).expect("a call");
     assert_eq!(bench.answer(&call, Answer::Failed, 87.0), [], "that is known");

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use aws_iot_command_exporter::clock;
 use aws_iot_command_exporter::config::Config;
+use aws_iot_command_exporter::execution::{ExecutionId, ExecutionKey, FailureReason, TargetArn};
 use aws_iot_command_exporter::logging::{self, LogFormat, LogLevel};
 use aws_iot_command_exporter::plan::Plan;
 use aws_iot_command_exporter::poller::Poller;
 use aws_iot_command_exporter::shard::Shard;
 use aws_iot_command_exporter::simulator::{CANARY, Fault};
+use aws_iot_command_exporter::source::Source as _;
 use aws_iot_command_exporter::store::Store;
 use aws_iot_command_exporter::telemetry::{Build, Telemetry};
 use tokio::sync::mpsc;
@@ -38,17 +40,29 @@ impl io::Write for Log {
     }
 }
 
+fn target(number: usize) -> String {
+    format!("arn:aws:iot:eu-central-1:123456789012:thing/t{number}")
+}
+
 /// Polls one execution for each failure, and one that succeeds, and answers with what was logged meanwhile.
 async fn logged(layer: impl FnOnce(Log) -> Box<dyn Layer<Registry> + Send + Sync>) -> String {
     let log = Log::default();
+    let site = Site::start(LONG).await;
+    // Whatever a call logs has been met before the subscriber comes: the interest in a line that is met for the first
+    // time at that very moment, by another test, would be that of the other's subscriber for ever.
+    let warm = ExecutionKey {
+        target: TargetArn::parse(&target(0)).expect("an ARN"),
+        id: ExecutionId::parse(ID).expect("an ID"),
+    };
+    let absent = client(&site.url, LONG).await.get_execution(&warm).await;
+    assert_eq!(absent.map_err(|failure| failure.reason), Err(FailureReason::NotFound));
     let subscriber = Registry::default().with(layer(log.clone()));
     let guard = tracing::subscriber::set_default(subscriber);
-    let site = Site::start(LONG).await;
     let mut text = String::from(
         "limits: { get_requests_per_second: 1000, concurrency: 64 }\npoll: { timeout: 5s }\nexecutions:\n",
     );
     for (number, effect) in std::iter::once(None).chain(failures().into_iter().map(Some)).enumerate() {
-        let target = format!("arn:aws:iot:eu-central-1:123456789012:thing/t{number}");
+        let target = target(number);
         text.push_str(&format!("  - {{ target_arn: \"{target}\", execution_id: {ID} }}\n"));
         site.control.put(&target, ID, good());
         if let Some((effect, _)) = effect {
