@@ -33,9 +33,9 @@ pub(crate) struct Spent {
     pub(crate) both: u64,
 }
 
-/// What it takes to write `body` to a socket. In one call: in parts of 64 KiB it costs more, since each part ends with
-/// a small packet.
-pub(crate) fn write_finished(body: &[u8], times: u64) -> Spent {
+/// What it takes to write `body` to a socket, in parts of so many bytes: the whole in one call, or as a program writes
+/// that does not hold the whole. Small parts cost more, since each ends with a small packet.
+pub(crate) fn write_finished(body: &[u8], part: usize, times: u64) -> Spent {
     let (listener, address) = listen();
     let reader = thread::spawn(move || {
         let mut stream = TcpStream::connect(address).expect("connects");
@@ -50,8 +50,8 @@ pub(crate) fn write_finished(body: &[u8], times: u64) -> Spent {
     let (mut stream, _) = listener.accept().expect("accepts");
     stream.write_all(body).expect("writes");
     let (start, all) = (ThreadTime::now(), ProcessTime::now());
-    for _ in 0..times {
-        stream.write_all(body).expect("writes");
+    for part in (0..times).flat_map(|_| body.chunks(part)) {
+        stream.write_all(part).expect("writes");
     }
     let sender = start.elapsed().as_nanos() as u64 / times;
     drop(stream);
