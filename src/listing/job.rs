@@ -311,7 +311,7 @@ impl Job {
             + match self.failures {
                 _ if refused => AFTER_REFUSAL,
                 // What it covers is not asked for otherwise until it has failed again.
-                ..FAILURES => AFTER_FAILURE.min(self.open.interval().mul_f64(PACE)),
+                ..FAILURES if self.open.is_worthwhile() => AFTER_FAILURE.min(self.open.interval().mul_f64(PACE)),
                 _ => AFTER_FAILURE,
             };
         before < FAILURES && self.failures >= FAILURES

@@ -313,6 +313,17 @@ fn a_discovery_reaches_back_once_and_then_only_to_its_last_pass() {
 }
 
 #[test]
+fn a_discovery_that_fails_is_left_alone_for_a_while() {
+    let mut bench = Bench::new();
+    let lookout = Lookout { interval: INTERVAL, lookback: Duration::from_secs(100) };
+    bench.listings.set_lookouts([(by("reboot"), lookout)]);
+    let call = bench.next(0.0).expect("a call");
+    assert_eq!(bench.answer(&call, Answer::Failed, 1.0), []);
+    assert_eq!(bench.next(2.0), Err(Some(31.0)));
+    assert_eq!(bench.listings.unfinished(), 0, "nobody waits for it");
+}
+
+#[test]
 fn a_discovery_and_a_whole_pass_are_one() {
     let mut bench = Bench::new();
     let lookout = Lookout { interval: INTERVAL, lookback: Duration::from_secs(100) };
